@@ -1,0 +1,46 @@
+/* The error object: formatting and sanitising of messages. */
+#include "lib/error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void sanitise(char *text)
+{
+    for (; *text; text++)
+        if ((unsigned char)*text < 0x20 || *text == 0x7f)
+            *text = '?';
+}
+
+int error_set(struct error *err, int code, const char *fmt, ...)
+{
+    va_list args;
+
+    if (!err)
+        return -code;
+    err->code = code;
+    va_start(args, fmt);
+    vsnprintf(err->message, sizeof(err->message), fmt, args);
+    va_end(args);
+    sanitise(err->message);
+    return -code;
+}
+
+int error_set_errno(struct error *err, const char *fmt, ...)
+{
+    int code = errno;
+    size_t used;
+    va_list args;
+
+    if (!err)
+        return -code;
+    err->code = code;
+    va_start(args, fmt);
+    vsnprintf(err->message, sizeof(err->message), fmt, args);
+    va_end(args);
+    used = strlen(err->message);
+    snprintf(err->message + used, sizeof(err->message) - used, ": %s", strerror(code));
+    sanitise(err->message);
+    return -code;
+}
