@@ -1,0 +1,357 @@
+/*
+ * What travels between the host and init, and the one reader and writer for it.
+ *
+ * A message is a header of 24 bytes followed by `length` bytes of fields; a field is a tag, a
+ * length and that many bytes. All integers are little-endian, nothing is padded. A field may hold
+ * fields itself (FIELD_MOUNT, for example). A receiver passes over tags it does not know and never
+ * trusts a length: every accessor below is bounded by the buffer it was given.
+ *
+ * The connections are vsock streams that init opens to the host (CID 2):
+ *   PORT_CONTROL  one for the machine's life: messages both ways.
+ *   PORT_STREAM   one per stdio stream of a process: one MESSAGE_STREAM from init says which, from
+ *                 then on the bytes of that stream and nothing else. End of file is a half-close.
+ *
+ * Order on the control connection: init says HELLO; the host answers SETUP, then one CONTAINER per
+ * container; START runs its process; init says EXIT when that is over. Every message from the host
+ * except SIGNAL is answered by exactly one RESULT that carries its sequence number.
+ *
+ * This header is the only file that host and guest share; the control socket of vmrt-vmm uses the
+ * same encoding (runtime/vmm/control.h).
+ */
+#ifndef VMRT_INIT_PROTOCOL_H
+#define VMRT_INIT_PROTOCOL_H
+
+#include <endian.h>
+#include <errno.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PROTOCOL_MAGIC       0x74726d76u /* "vmrt" */
+#define PROTOCOL_VERSION     1u
+#define PROTOCOL_HEADER_SIZE 24u
+/* Arguments and environment are bounded by the guest's own ARG_MAX (2 MiB); leave as much again. */
+#define PROTOCOL_LENGTH_MAX (4u << 20)
+
+#define PORT_CONTROL 1024u
+#define PORT_STREAM  1025u
+
+enum message_type {
+    /* init to host */
+    MESSAGE_HELLO = 1,  /* FIELD_RELEASE; init is ready for SETUP */
+    MESSAGE_RESULT = 2, /* FIELD_CODE, FIELD_TEXT when the code is not 0 */
+    MESSAGE_EXIT = 3,   /* FIELD_PROCESS, FIELD_STATUS: streams were drained before it is sent */
+    MESSAGE_LOG = 4,    /* FIELD_TEXT: one line for the host's log */
+    MESSAGE_STREAM = 5, /* first on a stream connection: FIELD_PROCESS, FIELD_STREAM */
+    /* host to init */
+    MESSAGE_SETUP = 16,     /* FIELD_TIME, FIELD_ENTROPY, FIELD_SLOT*, FIELD_SHARE_TAG */
+    MESSAGE_CONTAINER = 17, /* everything about one container; prepares it up to the exec */
+    MESSAGE_START = 18,     /* exec the prepared process */
+    MESSAGE_SIGNAL = 19,    /* FIELD_PROCESS, FIELD_SIGNAL, FIELD_ALL; no answer */
+    MESSAGE_BIND = 20,      /* FIELD_SLOT*: device slots that got an identity after boot */
+    /* engine side to vmrt-vmm: runtime/vmm/control.h takes the numbers from 64 on */
+};
+
+enum field_tag {
+    FIELD_CODE = 1,       /* u64: positive errno value, 0 for success */
+    FIELD_TEXT = 2,       /* string: one line for people */
+    FIELD_STATUS = 3,     /* u64: 0..255, 128 + signal when signalled */
+    FIELD_PROCESS = 4,    /* u64: 0 is the container's first process */
+    FIELD_STREAM = 5,     /* u64: 0 stdin, 1 stdout, 2 stderr */
+    FIELD_SIGNAL = 6,     /* u64: Linux signal number */
+    FIELD_RELEASE = 7,    /* string: uname -r of the guest */
+    FIELD_TIME = 8,       /* u64: CLOCK_REALTIME, ns */
+    FIELD_ENTROPY = 9,    /* bytes: fresh randomness for the guest's pool */
+    FIELD_SLOT = 10,      /* u64: index of a virtio-mmio device slot */
+    FIELD_SHARE_TAG = 11, /* string: virtio-fs tag under which the shares are mounted */
+    FIELD_ALL = 12,       /* u64: 1 = every process of the container */
+
+    /* MESSAGE_CONTAINER: the process */
+    FIELD_ARG = 32,               /* string, repeated, in order */
+    FIELD_ENV = 33,               /* string NAME=VALUE, repeated, in order */
+    FIELD_CWD = 34,               /* string: absolute path in the container */
+    FIELD_UID = 35,               /* u64 */
+    FIELD_GID = 36,               /* u64 */
+    FIELD_GROUP = 37,             /* u64, repeated: additionalGids */
+    FIELD_UMASK = 38,             /* u64; absent: 0022 */
+    FIELD_CAPABILITIES = 39,      /* fields FIELD_CAP_*; absent: an empty set for each */
+    FIELD_CAP_BOUNDING = 40,      /* u64: bit n is capability n */
+    FIELD_CAP_EFFECTIVE = 41,     /* u64 */
+    FIELD_CAP_INHERITABLE = 42,   /* u64 */
+    FIELD_CAP_PERMITTED = 43,     /* u64 */
+    FIELD_CAP_AMBIENT = 44,       /* u64 */
+    FIELD_NO_NEW_PRIVILEGES = 45, /* u64: 0 or 1 */
+    FIELD_OOM_SCORE_ADJ = 46,     /* u64 holding an int64 */
+    FIELD_RLIMIT = 47,            /* fields FIELD_RESOURCE, FIELD_SOFT, FIELD_HARD */
+    FIELD_RESOURCE = 48,          /* u64: RLIMIT_* number of the guest's ABI */
+    FIELD_SOFT = 49,              /* u64 */
+    FIELD_HARD = 50,              /* u64 */
+    FIELD_TERMINAL = 51,          /* u64: 0 or 1 */
+    FIELD_SECCOMP = 52,           /* bytes: struct sock_filter[] for the workload */
+
+    /* MESSAGE_CONTAINER: the surroundings */
+    FIELD_ID = 64,            /* string: the container's id */
+    FIELD_HOSTNAME = 65,      /* string */
+    FIELD_DOMAINNAME = 66,    /* string */
+    FIELD_NAMESPACES = 67,    /* u64: CLONE_NEW* flags for the workload */
+    FIELD_ROOT_SHARE = 68,    /* u64: index of the share that is the root filesystem */
+    FIELD_ROOT_READONLY = 69, /* u64: 0 or 1 */
+    FIELD_MOUNT = 70,         /* fields FIELD_MOUNT_*; in the order they are to be made */
+    FIELD_MOUNT_TARGET = 71,  /* string: absolute path in the container */
+    FIELD_MOUNT_TYPE = 72,    /* string: proc, tmpfs, … ; "share" for a directory of the host */
+    FIELD_MOUNT_SOURCE = 73,  /* string */
+    FIELD_MOUNT_FLAGS = 74,   /* u64: MS_* flags */
+    FIELD_MOUNT_DATA = 75,    /* string: filesystem options */
+    FIELD_MOUNT_SHARE = 76,   /* u64: index of the share, type "share" only */
+    FIELD_MOUNT_IS_FILE = 77, /* u64: 1 when the share is a single file */
+    FIELD_MASKED_PATH = 78,   /* string, repeated */
+    FIELD_READONLY_PATH = 79, /* string, repeated */
+    FIELD_SYSCTL = 80,        /* fields FIELD_KEY, FIELD_VALUE */
+    FIELD_KEY = 81,           /* string */
+    FIELD_VALUE = 82,         /* string */
+    FIELD_MOUNT_PROPAGATION = 83, /* u64: MS_PRIVATE, MS_SLAVE, … with MS_REC or 0 */
+    FIELD_DEVICE = 84,        /* fields FIELD_MOUNT_TARGET, FIELD_DEVICE_*, FIELD_UID, FIELD_GID */
+    FIELD_DEVICE_MODE = 85,   /* u64: type and permission bits as for mknod */
+    FIELD_DEVICE_NUMBER = 86, /* u64: major << 32 | minor */
+    FIELD_STATE = 87,         /* string: vmrt-vmm's answer to CONTROL_STATUS */
+};
+
+struct protocol_header {
+    uint16_t type;      /* enum message_type */
+    uint32_t container; /* 0 is the machine's first container */
+    uint32_t sequence;  /* copied into the RESULT */
+    uint32_t length;    /* bytes of fields that follow */
+};
+
+/* A read-only window on bytes that somebody else wrote. */
+struct protocol_reader {
+    const uint8_t *data;
+    size_t length;
+};
+
+struct protocol_field {
+    uint16_t tag;
+    struct protocol_reader value;
+};
+
+static inline uint16_t protocol_load16(const uint8_t *p)
+{
+    uint16_t v;
+    memcpy(&v, p, sizeof(v));
+    return le16toh(v);
+}
+
+static inline uint32_t protocol_load32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, sizeof(v));
+    return le32toh(v);
+}
+
+static inline uint64_t protocol_load64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, sizeof(v));
+    return le64toh(v);
+}
+
+/**
+ * protocol_read_header() - check and decode a message header.
+ * @data:   at least PROTOCOL_HEADER_SIZE bytes.
+ * @header: filled in whatever is returned.
+ * Return: 0, or -EPROTO for a wrong magic, version or an excessive length.
+ */
+static inline int protocol_read_header(const void *data, struct protocol_header *header)
+{
+    const uint8_t *p = data;
+
+    header->type = protocol_load16(p + 6);
+    header->container = protocol_load32(p + 8);
+    header->sequence = protocol_load32(p + 12);
+    header->length = protocol_load32(p + 16);
+    if (protocol_load32(p) != PROTOCOL_MAGIC || protocol_load16(p + 4) != PROTOCOL_VERSION)
+        return -EPROTO;
+    return header->length <= PROTOCOL_LENGTH_MAX ? 0 : -EPROTO;
+}
+
+/**
+ * protocol_next() - take the next field off the front of @reader.
+ * Return: 1 with @field filled in, 0 at the end, -EPROTO when a field does not fit.
+ */
+static inline int protocol_next(struct protocol_reader *reader, struct protocol_field *field)
+{
+    uint32_t length;
+
+    if (reader->length == 0)
+        return 0;
+    if (reader->length < 8)
+        return -EPROTO;
+    field->tag = protocol_load16(reader->data);
+    length = protocol_load32(reader->data + 4);
+    if (length > reader->length - 8)
+        return -EPROTO;
+    field->value.data = reader->data + 8;
+    field->value.length = length;
+    reader->data += 8 + length;
+    reader->length -= 8 + (size_t)length;
+    return 1;
+}
+
+/* A field as u64; a field of another size reads as 0 and sets *@bad. */
+static inline uint64_t protocol_u64(const struct protocol_field *field, bool *bad)
+{
+    if (field->value.length != 8) {
+        *bad = true;
+        return 0;
+    }
+    return protocol_load64(field->value.data);
+}
+
+/* A field as a NUL-terminated string in place; sets *@bad and gives "" when it is not one. */
+static inline const char *protocol_string(const struct protocol_field *field, bool *bad)
+{
+    const struct protocol_reader *v = &field->value;
+
+    if (v->length == 0 || v->data[v->length - 1] != '\0' ||
+        memchr(v->data, '\0', v->length) != v->data + v->length - 1) {
+        *bad = true;
+        return "";
+    }
+    return (const char *)v->data;
+}
+
+/*
+ * The first field with @tag in @reader, which is left as it was.
+ * Return: 1 found, 0 absent, -EPROTO malformed.
+ */
+static inline int protocol_find(struct protocol_reader reader, uint16_t tag,
+                                struct protocol_field *field)
+{
+    int ret;
+
+    while ((ret = protocol_next(&reader, field)) == 1)
+        if (field->tag == tag)
+            return 1;
+    return ret;
+}
+
+/* Builds one message in memory that grows; the first failure sticks in `failed`. */
+struct protocol_writer {
+    uint8_t *data; /* free() it when done; starts with the header */
+    size_t length, capacity;
+    bool failed;
+};
+
+static inline uint8_t *protocol_reserve(struct protocol_writer *writer, size_t length)
+{
+    uint8_t *at;
+
+    if (writer->failed || length > PROTOCOL_HEADER_SIZE + PROTOCOL_LENGTH_MAX - writer->length) {
+        writer->failed = true;
+        return NULL;
+    }
+    if (writer->capacity - writer->length < length) {
+        size_t capacity = (writer->length + length) * 2;
+        uint8_t *data = realloc(writer->data, capacity);
+
+        if (!data) {
+            writer->failed = true;
+            return NULL;
+        }
+        writer->data = data;
+        writer->capacity = capacity;
+    }
+    at = writer->data + writer->length;
+    writer->length += length;
+    return at;
+}
+
+static inline void protocol_store32(uint8_t *p, uint32_t v)
+{
+    v = htole32(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+static inline void protocol_store16(uint8_t *p, uint16_t v)
+{
+    v = htole16(v);
+    memcpy(p, &v, sizeof(v));
+}
+
+/* Starts a message; @writer must be zeroed or finished with (its memory is reused). */
+static inline void protocol_begin(struct protocol_writer *writer, uint16_t type, uint32_t container,
+                                  uint32_t sequence)
+{
+    uint8_t *p;
+
+    writer->length = 0;
+    writer->failed = false;
+    p = protocol_reserve(writer, PROTOCOL_HEADER_SIZE);
+    if (!p)
+        return;
+    memset(p, 0, PROTOCOL_HEADER_SIZE);
+    protocol_store32(p, PROTOCOL_MAGIC);
+    protocol_store16(p + 4, PROTOCOL_VERSION);
+    protocol_store16(p + 6, type);
+    protocol_store32(p + 8, container);
+    protocol_store32(p + 12, sequence);
+}
+
+static inline void protocol_put_bytes(struct protocol_writer *writer, uint16_t tag,
+                                      const void *data, size_t length)
+{
+    uint8_t *p = length <= PROTOCOL_LENGTH_MAX ? protocol_reserve(writer, 8 + length) : NULL;
+
+    if (!p) {
+        writer->failed = true;
+        return;
+    }
+    protocol_store16(p, tag);
+    protocol_store16(p + 2, 0);
+    protocol_store32(p + 4, (uint32_t)length);
+    if (length)
+        memcpy(p + 8, data, length);
+}
+
+static inline void protocol_put_u64(struct protocol_writer *writer, uint16_t tag, uint64_t value)
+{
+    value = htole64(value);
+    protocol_put_bytes(writer, tag, &value, sizeof(value));
+}
+
+static inline void protocol_put_string(struct protocol_writer *writer, uint16_t tag,
+                                       const char *text)
+{
+    protocol_put_bytes(writer, tag, text, strlen(text) + 1);
+}
+
+/* Opens a field that holds fields; returns a mark for protocol_close(). */
+static inline size_t protocol_open(struct protocol_writer *writer, uint16_t tag)
+{
+    size_t mark = writer->length;
+
+    protocol_put_bytes(writer, tag, NULL, 0);
+    return mark;
+}
+
+static inline void protocol_close(struct protocol_writer *writer, size_t mark)
+{
+    if (!writer->failed)
+        protocol_store32(writer->data + mark + 4, (uint32_t)(writer->length - mark - 8));
+}
+
+/**
+ * protocol_finish() - write the length into the header.
+ * Return: 0 with the message in @writer->data, or -EMSGSIZE when it grew too large or memory
+ * ran out.
+ */
+static inline int protocol_finish(struct protocol_writer *writer)
+{
+    if (writer->failed)
+        return -EMSGSIZE;
+    protocol_store32(writer->data + 16, (uint32_t)(writer->length - PROTOCOL_HEADER_SIZE));
+    return 0;
+}
+
+#endif
