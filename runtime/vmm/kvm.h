@@ -1,0 +1,33 @@
+/* The few KVM objects and calls that do not depend on the architecture. */
+#ifndef VMRT_VMM_KVM_H
+#define VMRT_VMM_KVM_H
+
+#include <linux/kvm.h>
+#include <stdint.h>
+
+#include "lib/error.h"
+#include "vmm/memory.h"
+
+struct kvm {
+    int kvm_fd;
+    int vm_fd;
+    int run_size; /* bytes of the shared struct kvm_run */
+};
+
+/**
+ * kvm_open() - check the API and create a VM.
+ * @kvm_fd: open /dev/kvm, taken over; -1: open it here.
+ * Return: 0 or -errno; messages say what to do about an unusable /dev/kvm.
+ */
+int kvm_open(struct kvm *kvm, int kvm_fd, struct error *err);
+void kvm_close(struct kvm *kvm);
+
+/* Gives the VM every region of @memory as a slot. */
+int kvm_set_memory(struct kvm *kvm, const struct guest_memory *memory, struct error *err);
+
+/* Writes of 4 bytes to @gpa signal @fd instead of leaving the guest. */
+int kvm_ioeventfd(struct kvm *kvm, uint64_t gpa, int fd, struct error *err);
+/* Signals on @fd raise global interrupt @gsi. */
+int kvm_irqfd(struct kvm *kvm, uint32_t gsi, int fd, struct error *err);
+
+#endif

@@ -1,0 +1,207 @@
+/* Building a machine from a plan, and the record of how it ended. */
+#include "vmm/machine.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "vmm/initramfs.h"
+
+#define INIT_SIZE_MAX (64u << 20)
+
+/* An open file for a plan entry that may be a path or an inherited descriptor. */
+static int open_file(const char *what, const char *path, int *fd, struct error *err)
+{
+    struct stat st;
+
+    if (*fd < 0)
+        *fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (*fd < 0)
+        return error_set_errno(err, "%s %s", what, path);
+    if (fstat(*fd, &st) < 0 || !S_ISREG(st.st_mode))
+        return error_set(err, EINVAL, "%s %s: expected a regular file", what, path ? path : "");
+    return 0;
+}
+
+static int load(struct machine *machine, struct vm_plan *plan, struct error *err)
+{
+    char cmdline[4096];
+    struct boot_request request = { .cmdline = cmdline, .cpus = plan->cpus };
+    struct stat st = { 0 };
+    int ret;
+
+    if (arch_format_cmdline(cmdline, sizeof(cmdline), plan->console != CONSOLE_OFF, plan->cmdline) <
+        0)
+        return error_set(err, EINVAL, "kernel command line: expected at most 2047 bytes in all");
+    ret = open_file("kernel", plan->kernel, &plan->kernel_fd, err);
+    if (ret < 0)
+        return ret;
+    request.kernel_fd = plan->kernel_fd;
+    request.kernel_name = plan->kernel ? plan->kernel : "image";
+    if (plan->init || plan->init_fd >= 0) {
+        ret = open_file("init", plan->init, &plan->init_fd, err);
+        if (ret < 0)
+            return ret;
+        if (fstat(plan->init_fd, &st) < 0 || st.st_size > INIT_SIZE_MAX)
+            return error_set(err, EFBIG, "init: expected at most %u MiB", INIT_SIZE_MAX >> 20);
+        request.initramfs_size = initramfs_size((uint64_t)st.st_size);
+        request.initramfs = arch_initramfs_address(&machine->memory, request.initramfs_size);
+        if (!request.initramfs)
+            return error_set(err, ENOMEM, "too little memory: init alone needs %llu KiB",
+                             (unsigned long long)request.initramfs_size >> 10);
+    }
+    ret = arch_load_kernel(&machine->memory, &request, &machine->boot, err);
+    if (ret == 0 && request.initramfs_size)
+        ret = initramfs_write(memory_translate(&machine->memory, request.initramfs,
+                                               request.initramfs_size),
+                              plan->init_fd, (uint64_t)st.st_size, err);
+    fd_close(&plan->kernel_fd);
+    fd_close(&plan->init_fd);
+    return ret;
+}
+
+int machine_create(struct machine *machine, struct vm_plan *plan, struct error *err)
+{
+    int ret;
+
+    memset(machine, 0, sizeof(*machine));
+    machine->kvm.kvm_fd = machine->kvm.vm_fd = machine->end_fd = -1;
+    for (unsigned int i = 0; i < SLOT_COUNT; i++)
+        machine->slots[i].kick_fd = machine->slots[i].interrupt_fd = -1;
+    machine->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (machine->end_fd < 0)
+        return error_set_errno(err, "eventfd");
+    ret = kvm_open(&machine->kvm, steal_fd(&plan->kvm_fd), err);
+    if (ret == 0)
+        ret = memory_create(&machine->memory, (uint64_t)plan->memory_mib << 20, err);
+    if (ret == 0)
+        ret = load(machine, plan, err);
+    if (ret == 0)
+        ret = kvm_set_memory(&machine->kvm, &machine->memory, err);
+    if (ret == 0)
+        ret = arch_vm_setup(&machine->kvm, err);
+    if (ret < 0)
+        return ret;
+    machine->vcpus = calloc(plan->cpus, sizeof(*machine->vcpus));
+    if (!machine->vcpus)
+        return error_set(err, ENOMEM, "out of memory");
+    machine->cpu_count = plan->cpus;
+    for (unsigned int i = 0; i < plan->cpus && ret == 0; i++)
+        ret = vcpu_create(&machine->vcpus[i], machine, i, err);
+    return ret;
+}
+
+void machine_destroy(struct machine *machine)
+{
+    for (unsigned int i = 0; machine->vcpus && i < machine->cpu_count; i++)
+        vcpu_destroy(&machine->vcpus[i]);
+    free(machine->vcpus);
+    machine->vcpus = NULL;
+    for (unsigned int i = 0; i < SLOT_COUNT; i++) {
+        fd_close(&machine->slots[i].kick_fd);
+        fd_close(&machine->slots[i].interrupt_fd);
+    }
+    kvm_close(&machine->kvm);
+    memory_destroy(&machine->memory);
+    fd_close(&machine->end_fd);
+}
+
+int machine_prepare_slot(struct machine *machine, unsigned int slot, struct error *err)
+{
+    struct slot *s = &machine->slots[slot];
+
+    s->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    s->interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (s->kick_fd < 0 || s->interrupt_fd < 0)
+        return error_set_errno(err, "eventfd");
+    return 0;
+}
+
+/* virtio 1.2 §4.2.2: QueueNotify. One eventfd for all queues: fewer grace periods in KVM. */
+#define REGISTER_QUEUE_NOTIFY 0x50
+
+int machine_attach(struct machine *machine, unsigned int slot, struct virtio_device *device,
+                   struct error *err)
+{
+    struct slot *s = &machine->slots[slot];
+    int ret;
+
+    ret =
+        kvm_ioeventfd(&machine->kvm, ARCH_SLOT_BASE + slot * ARCH_SLOT_SIZE + REGISTER_QUEUE_NOTIFY,
+                      s->kick_fd, err);
+    if (ret == 0)
+        ret = kvm_irqfd(&machine->kvm, arch_slot_gsi(slot), s->interrupt_fd, err);
+    if (ret == 0)
+        atomic_store(&s->device, device);
+    return ret;
+}
+
+int machine_run(struct machine *machine, struct error *err)
+{
+    for (unsigned int i = 0; i < machine->cpu_count; i++) {
+        int code = pthread_create(&machine->vcpus[i].thread, NULL, vcpu_main, &machine->vcpus[i]);
+
+        if (code)
+            return error_set(err, code, "start CPU %u: %s", i, strerror(code));
+    }
+    return 0;
+}
+
+void machine_set_end(struct machine *machine, enum machine_end end, const struct error *failure)
+{
+    uint64_t one = 1;
+
+    if (atomic_flag_test_and_set(&machine->end_claimed))
+        return;
+    if (failure)
+        machine->failure = *failure;
+    atomic_store(&machine->end, end);
+    if (write(machine->end_fd, &one, sizeof(one)) < 0)
+        return; /* a fresh eventfd takes 1; nobody could be told of it anyway */
+}
+
+const char *machine_end_text(struct machine *machine)
+{
+    switch ((enum machine_end)atomic_load(&machine->end)) {
+    case MACHINE_RUNNING:
+        return "the virtual machine is running";
+    case MACHINE_RESET:
+        return "the guest kernel panicked or reset the machine (VMRT_CONSOLE=stderr shows its log)";
+    case MACHINE_TRIPLE_FAULT:
+        return "the guest ended in a triple fault";
+    case MACHINE_FAILED:
+    default:
+        return machine->failure.message;
+    }
+}
+
+void machine_print_exits(struct machine *machine, int fd)
+{
+    static const char *const names[EXIT_REASONS] = {
+        [KVM_EXIT_IO] = "io",
+        [KVM_EXIT_MMIO] = "mmio",
+        [KVM_EXIT_HLT] = "hlt",
+        [KVM_EXIT_SHUTDOWN] = "shutdown",
+        [KVM_EXIT_INTR] = "signal",
+        [KVM_EXIT_IRQ_WINDOW_OPEN] = "irq-window",
+        [KVM_EXIT_SYSTEM_EVENT] = "system-event",
+        [EXIT_REASONS - 1] = "other",
+    };
+
+    for (unsigned int reason = 0; reason < EXIT_REASONS; reason++) {
+        uint64_t sum = 0;
+
+        for (unsigned int i = 0; i < machine->cpu_count; i++)
+            sum += machine->vcpus[i].exits[reason];
+        if (sum && names[reason])
+            dprintf(fd, "exits %s %llu\n", names[reason], (unsigned long long)sum);
+        else if (sum)
+            dprintf(fd, "exits reason-%u %llu\n", reason, (unsigned long long)sum);
+    }
+}

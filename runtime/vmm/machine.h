@@ -1,0 +1,99 @@
+/*
+ * The machine: memory, vCPUs and device slots. It knows nothing of what runs inside.
+ *
+ * Threads: one per vCPU, which only runs the guest and answers its register accesses; whoever
+ * created the machine runs the loop. A machine ends once: the first reason to end is kept and
+ * `end_fd` becomes readable.
+ */
+#ifndef VMRT_VMM_MACHINE_H
+#define VMRT_VMM_MACHINE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "lib/error.h"
+#include "vmm/arch.h"
+#include "vmm/kvm.h"
+#include "vmm/memory.h"
+#include "vmm/plan.h"
+#include "vmm/virtio/device.h"
+
+/* Why the guest stopped by itself. */
+enum machine_end {
+    MACHINE_RUNNING,
+    MACHINE_RESET,        /* the kernel asked for a reset: it panicked, or init gave up */
+    MACHINE_TRIPLE_FAULT, /* KVM_EXIT_SHUTDOWN */
+    MACHINE_FAILED,       /* KVM could not go on; see `failure` */
+};
+
+/* Exits to user space, by KVM_EXIT_* number; the last counts all others. */
+#define EXIT_REASONS 64
+
+struct machine;
+
+struct vcpu {
+    struct machine *machine;
+    unsigned int index;
+    int fd;
+    struct kvm_run *run;
+    pthread_t thread;
+    uint64_t exits[EXIT_REASONS];
+};
+
+struct slot {
+    struct virtio_device *_Atomic device; /* NULL: empty, reads as DeviceID 0 */
+    int kick_fd;                          /* eventfd: the driver notified */
+    int interrupt_fd;                     /* eventfd: raises the slot's interrupt */
+};
+
+struct machine {
+    struct kvm kvm;
+    struct guest_memory memory;
+    struct boot boot;
+    struct slot slots[SLOT_COUNT];
+    struct vcpu *vcpus;
+    unsigned int cpu_count;
+    int end_fd;                 /* eventfd, readable once the machine has ended */
+    atomic_int end;             /* enum machine_end */
+    atomic_flag end_claimed;    /* the first thread to end the machine gets to say why */
+    struct error failure;       /* MACHINE_FAILED: valid once `end` says so */
+    void (*vcpu_prepare)(void); /* run by each vCPU thread before the guest (its sandbox) */
+};
+
+/**
+ * machine_create() - build a machine that is ready to run.
+ * @plan: memory, CPUs, kernel, init. The plan's kernel_fd, init_fd and kvm_fd are used and closed.
+ * Return: 0 or -errno; call machine_destroy() in either case.
+ */
+int machine_create(struct machine *machine, struct vm_plan *plan, struct error *err);
+void machine_destroy(struct machine *machine);
+
+/*
+ * Puts a device into the slot; before the guest runs it is found at boot, later only once the guest
+ * is told to bind the slot (DESIGN: late binding).
+ */
+int machine_attach(struct machine *machine, unsigned int slot, struct virtio_device *device,
+                   struct error *err);
+/* Prepares a slot's eventfds; devices need them when they are created. Return: 0 or -errno. */
+int machine_prepare_slot(struct machine *machine, unsigned int slot, struct error *err);
+
+/* Starts the vCPU threads. */
+int machine_run(struct machine *machine, struct error *err);
+
+/* What an end means, in words for the log. Return: static text, or machine->failure's. */
+const char *machine_end_text(struct machine *machine);
+
+/* Adds up exits by reason over all vCPUs and prints them on @fd, one "exits NAME COUNT" a line. */
+void machine_print_exits(struct machine *machine, int fd);
+
+/* From a vCPU thread: records why the machine ended. Only the first call counts. */
+void machine_set_end(struct machine *machine, enum machine_end end, const struct error *failure);
+
+/* vcpu.c */
+int vcpu_create(struct vcpu *vcpu, struct machine *machine, unsigned int index, struct error *err);
+void vcpu_destroy(struct vcpu *vcpu);
+/* The thread's body. */
+void *vcpu_main(void *vcpu);
+
+#endif

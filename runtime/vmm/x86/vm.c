@@ -1,0 +1,113 @@
+/* x86 parts of the VM and its vCPUs: interrupt chips, first registers, port I/O. */
+#include <errno.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "vmm/arch.h"
+#include "vmm/x86/cpuid.h"
+#include "vmm/x86/layout.h"
+
+int arch_vm_setup(struct kvm *kvm, struct error *err)
+{
+    uint64_t identity = LAYOUT_IDENTITY_MAP;
+
+    /* Both must lie outside RAM and device windows (api.rst, KVM_SET_TSS_ADDR). */
+    if (ioctl(kvm->vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0)
+        return error_set_errno(err, "KVM_SET_IDENTITY_MAP_ADDR");
+    if (ioctl(kvm->vm_fd, KVM_SET_TSS_ADDR, LAYOUT_IDENTITY_MAP + 0x1000ul) < 0)
+        return error_set_errno(err, "KVM_SET_TSS_ADDR");
+    if (ioctl(kvm->vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
+        return error_set_errno(err, "KVM_CREATE_IRQCHIP");
+    return 0;
+}
+
+uint32_t arch_slot_gsi(unsigned int slot)
+{
+    return LAYOUT_FIRST_GSI + slot;
+}
+
+static int set_cpuid(struct kvm *kvm, int vcpu_fd, unsigned int index, unsigned int cpus,
+                     struct error *err)
+{
+    static struct cpuid_table supported;
+    static struct cpuid_host host;
+    static bool have;
+    struct cpuid_table table;
+    int ret;
+
+    /* The same for every vCPU, and slow to ask. Only the main thread sets vCPUs up. */
+    if (!have) {
+        ret = cpuid_supported(kvm->kvm_fd, &supported, &host, err);
+        if (ret < 0)
+            return ret;
+        have = true;
+    }
+    table = supported;
+    cpuid_adjust(&table, &host, index, cpus);
+    if (ioctl(vcpu_fd, KVM_SET_CPUID2, &table.header) < 0)
+        return error_set_errno(err, "KVM_SET_CPUID2");
+    return 0;
+}
+
+/* PVH start-of-day state: 32-bit protected mode, flat segments, no paging (pvh.pandoc). */
+static int set_entry_state(int vcpu_fd, const struct boot *boot, struct error *err)
+{
+    const struct kvm_segment code = {
+        .limit = 0xffffffff, .selector = 0x8, .type = 0xb, .present = 1, .db = 1, .s = 1, .g = 1
+    };
+    const struct kvm_segment data = {
+        .limit = 0xffffffff, .selector = 0x10, .type = 0x3, .present = 1, .db = 1, .s = 1, .g = 1
+    };
+    const struct kvm_segment task = { .limit = 0x67, .selector = 0x18, .type = 0xb, .present = 1 };
+    struct kvm_regs regs = { .rip = boot->entry, .rbx = boot->info, .rflags = 2 };
+    struct kvm_sregs sregs;
+
+    if (ioctl(vcpu_fd, KVM_GET_SREGS, &sregs) < 0)
+        return error_set_errno(err, "KVM_GET_SREGS");
+    sregs.cs = code;
+    sregs.ds = sregs.es = sregs.fs = sregs.gs = sregs.ss = data;
+    sregs.tr = task;
+    sregs.cr0 = 0x11; /* PE, ET */
+    sregs.cr4 = 0;
+    sregs.efer = 0;
+    if (ioctl(vcpu_fd, KVM_SET_SREGS, &sregs) < 0)
+        return error_set_errno(err, "KVM_SET_SREGS");
+    if (ioctl(vcpu_fd, KVM_SET_REGS, &regs) < 0)
+        return error_set_errno(err, "KVM_SET_REGS");
+    return 0;
+}
+
+int arch_vcpu_setup(struct kvm *kvm, int vcpu_fd, unsigned int index, unsigned int cpus,
+                    const struct boot *boot, struct error *err)
+{
+    struct kvm_fpu fpu = { .fcw = 0x37f, .mxcsr = 0x1f80 };
+    int ret = set_cpuid(kvm, vcpu_fd, index, cpus, err);
+
+    if (ret < 0)
+        return ret;
+    if (ioctl(vcpu_fd, KVM_SET_FPU, &fpu) < 0)
+        return error_set_errno(err, "KVM_SET_FPU");
+    return index == 0 ? set_entry_state(vcpu_fd, boot, err) : 0;
+}
+
+#define PORT_KEYBOARD_COMMAND 0x64
+#define KEYBOARD_RESET        0xfe
+
+enum arch_action arch_handle_io(struct kvm_run *run)
+{
+    uint8_t *data = (uint8_t *)run + run->io.data_offset;
+
+    if (run->io.direction == KVM_EXIT_IO_IN) {
+        /*
+         * No device answers on any port. The keyboard controller's status must read as "input
+         * buffer empty", so that the kernel's reset does not wait; everything else floats.
+         */
+        uint8_t value = run->io.port == PORT_KEYBOARD_COMMAND ? 0 : 0xff;
+
+        memset(data, value, (size_t)run->io.size * run->io.count);
+        return ARCH_CONTINUE;
+    }
+    if (run->io.port == PORT_KEYBOARD_COMMAND && data[0] == KEYBOARD_RESET)
+        return ARCH_RESET;
+    return ARCH_CONTINUE;
+}
