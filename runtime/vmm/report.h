@@ -1,0 +1,17 @@
+/* What goes wrong after create has returned: one line on stderr and one in the engine's log. */
+#ifndef VMRT_VMM_REPORT_H
+#define VMRT_VMM_REPORT_H
+
+#include <stdbool.h>
+
+/**
+ * report_setup() - where reports go.
+ * @log_fd: the engine's log, appended to; -1: stderr only.
+ * @json:   log lines in the form of OCI-CONTRACT §1.4, else plain text.
+ */
+void report_setup(int log_fd, bool json);
+
+/* One failure. Safe from any thread and inside the sandbox; control characters become '?'. */
+void report_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * Stdio of a guest process on the host: each stream is a vsock connection on one side and a
+ * descriptor of the engine's on the other.
+ *
+ * Nothing is lost or invented: bytes are taken from one side only when the other can have them
+ * (the guest's credit is given back once the host has taken the bytes), end of file is passed on
+ * both ways, and a reader that has gone away breaks the guest's stream so that its writer gets
+ * SIGPIPE as it would on the host.
+ */
+#ifndef VMRT_VMM_STREAM_H
+#define VMRT_VMM_STREAM_H
+
+#include <stdbool.h>
+
+#include "vmm/loop.h"
+#include "vmm/virtio/vsock.h"
+
+#define STREAM_COUNT 3 /* stdin, stdout, stderr */
+
+struct stream;
+
+/**
+ * stream_open() - the host end of one stream.
+ * @number:  0 stdin, 1 stdout, 2 stderr.
+ * @proc_fd: /proc/self/fd, to open pipes and terminals anew without blocking: the engine's own
+ *           descriptors are shared with others and must keep their flags.
+ * Return: the stream, or NULL with errno set. A descriptor that is closed gives an ended stream.
+ */
+struct stream *stream_open(struct loop *loop, int number, int proc_fd);
+void stream_close(struct stream *stream);
+
+/* The guest's end: stream_connect() once; the rest as struct vsock_service says. */
+void stream_connect(struct stream *stream, struct vsock_connection *connection);
+bool stream_connected(const struct stream *stream);
+void stream_readable(struct stream *stream);
+void stream_writable(struct stream *stream);
+void stream_half_closed(struct stream *stream, bool receive_closed);
+void stream_disconnected(struct stream *stream);
+
+/*
+ * The process is gone and all it wrote has arrived: @idle is called (perhaps at once) when the last
+ * byte has been handed to the host.
+ */
+void stream_finish(struct stream *stream, void (*idle)(void *context), void *context);
+bool stream_finished(const struct stream *stream);
+
+#endif

@@ -1,0 +1,377 @@
+/* One VM from plan to exit status: which device sits in which slot, which thread does what. */
+#include "vmm/supervisor.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "init/protocol.h"
+#include "lib/fd.h"
+#include "vmm/control_server.h"
+#include "vmm/loop.h"
+#include "vmm/machine.h"
+#include "vmm/report.h"
+#include "vmm/sandbox.h"
+#include "vmm/session.h"
+#include "vmm/standalone.h"
+#include "vmm/virtio/console.h"
+#include "vmm/virtio/fs/device.h"
+#include "vmm/virtio/rng.h"
+#include "vmm/virtio/vsock.h"
+
+/* Fixed places, so that a machine's shape does not depend on what a container asks for. */
+enum { SLOT_VSOCK, SLOT_FS, SLOT_RNG, SLOT_CONSOLE };
+
+/* Passed on to the workload; all others keep their meaning for this process. */
+static const int forwarded_signals[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
+                                         SIGUSR2, SIGALRM, SIGCONT, SIGWINCH };
+
+struct supervisor {
+    struct vm_plan *plan;
+    struct machine machine;
+    struct loop *loop;
+    struct session *session;
+    struct control_server *control;
+    struct vsock *vsock;
+    struct fs_server *fs_server;
+    struct fs_device *fs;
+    struct virtio_device *rng, *console;
+    struct fs_share *shares;
+    unsigned char *guest_plan;
+    size_t guest_plan_length;
+    pthread_t fs_thread;
+};
+
+/* vCPUs wait here until every other thread is in its sandbox. */
+static sem_t gate;
+static bool sandboxed;
+
+static void enter_sandbox(enum sandbox_thread kind)
+{
+    struct error err;
+
+    if (sandboxed && sandbox_thread(kind, &err) < 0) {
+        report_error("%s", err.message);
+        _exit(SESSION_STATUS_FAILED);
+    }
+}
+
+static void prepare_vcpu(void)
+{
+    while (sem_wait(&gate) < 0)
+        ;
+    enter_sandbox(SANDBOX_VCPU);
+}
+
+static void *fs_main(void *context)
+{
+    struct supervisor *s = context;
+
+    struct error err;
+
+    if (fs_server_thread_setup(s->fs_server, &err) < 0) {
+        report_error("%s", err.message);
+        _exit(SESSION_STATUS_FAILED);
+    }
+    enter_sandbox(SANDBOX_FS);
+    fs_device_serve(s->fs);
+    return NULL;
+}
+
+static void handle_kick(void *context, int fd, uint32_t events)
+{
+    (void)fd;
+    (void)events;
+    virtio_device_kicked(context);
+}
+
+static void handle_machine_end(void *context, int fd, uint32_t events)
+{
+    struct supervisor *s = context;
+
+    (void)events;
+    loop_remove(s->loop, fd);
+    session_machine_ended(s->session, machine_end_text(&s->machine));
+}
+
+static void handle_signal(void *context, int fd, uint32_t events)
+{
+    struct supervisor *s = context;
+    struct signalfd_siginfo info;
+
+    (void)events;
+    if (read(fd, &info, sizeof(info)) == sizeof(info))
+        session_signal(s->session, info.ssi_signo, false);
+}
+
+/* A device whose queues the main loop serves. */
+static int add_device(struct supervisor *s, unsigned int slot, struct virtio_device *device,
+                      struct error *err)
+{
+    int ret;
+
+    if (!device)
+        return error_set_errno(err, "device in slot %u", slot);
+    ret = loop_add(s->loop, s->machine.slots[slot].kick_fd, EPOLLIN, handle_kick, device);
+    return ret < 0 ? error_set(err, -ret, "watch slot %u: %s", slot, strerror(-ret)) : 0;
+}
+
+static int create_vsock(struct supervisor *s, struct error *err)
+{
+    const struct slot *slot = &s->machine.slots[SLOT_VSOCK];
+    int ret = machine_prepare_slot(&s->machine, SLOT_VSOCK, err);
+
+    if (ret < 0)
+        return ret;
+    s->vsock = vsock_create(&s->machine.memory, slot->kick_fd, slot->interrupt_fd, &session_service,
+                            s->session);
+    ret = add_device(s, SLOT_VSOCK, s->vsock ? vsock_device(s->vsock) : NULL, err);
+    return ret < 0 ? ret : machine_attach(&s->machine, SLOT_VSOCK, vsock_device(s->vsock), err);
+}
+
+static int create_rng(struct supervisor *s, struct error *err)
+{
+    const struct slot *slot = &s->machine.slots[SLOT_RNG];
+    int ret = machine_prepare_slot(&s->machine, SLOT_RNG, err);
+
+    if (ret < 0)
+        return ret;
+    s->rng = rng_create(&s->machine.memory, slot->kick_fd, slot->interrupt_fd);
+    ret = add_device(s, SLOT_RNG, s->rng, err);
+    if (ret < 0 || s->plan->rng_late)
+        return ret;
+    return machine_attach(&s->machine, SLOT_RNG, s->rng, err);
+}
+
+static int create_console(struct supervisor *s, struct error *err)
+{
+    const struct slot *slot = &s->machine.slots[SLOT_CONSOLE];
+    int ret;
+
+    if (s->plan->console == CONSOLE_OFF)
+        return 0;
+    ret = machine_prepare_slot(&s->machine, SLOT_CONSOLE, err);
+    if (ret < 0)
+        return ret;
+    s->console =
+        console_create(&s->machine.memory, slot->kick_fd, slot->interrupt_fd,
+                       s->plan->console == CONSOLE_STDERR ? STDERR_FILENO : s->plan->console_fd);
+    ret = add_device(s, SLOT_CONSOLE, s->console, err);
+    return ret < 0 ? ret : machine_attach(&s->machine, SLOT_CONSOLE, s->console, err);
+}
+
+static int create_fs(struct supervisor *s, struct error *err)
+{
+    const struct slot *slot = &s->machine.slots[SLOT_FS];
+    struct vm_plan *plan = s->plan;
+    int ret;
+
+    if (plan->share_count == 0)
+        return 0;
+    s->shares = calloc(plan->share_count, sizeof(*s->shares));
+    if (!s->shares)
+        return error_set(err, ENOMEM, "out of memory");
+    for (uint32_t i = 0; i < plan->share_count; i++) {
+        struct plan_share *share = &plan->shares[i];
+
+        if (share->fd < 0)
+            share->fd = open(share->path, O_PATH | O_CLOEXEC);
+        if (share->fd < 0)
+            return error_set_errno(err, "shares[%u]: %s", i, share->path);
+        s->shares[i] = (struct fs_share) { .fd = share->fd, .readonly = share->readonly };
+    }
+    ret = fs_server_create(&s->fs_server, s->shares, plan->share_count, plan->proc_fd, err);
+    if (ret == 0)
+        ret = machine_prepare_slot(&s->machine, SLOT_FS, err);
+    if (ret < 0)
+        return ret;
+    s->fs = fs_device_create(&s->machine.memory, slot->kick_fd, slot->interrupt_fd,
+                             SESSION_SHARE_TAG, s->fs_server);
+    if (!s->fs)
+        return error_set_errno(err, "file server");
+    return machine_attach(&s->machine, SLOT_FS, fs_device_virtio(s->fs), err);
+}
+
+static uint64_t attach_late(void *context)
+{
+    struct supervisor *s = context;
+    struct error err;
+
+    if (!s->plan->rng_late)
+        return 0;
+    if (machine_attach(&s->machine, SLOT_RNG, s->rng, &err) < 0) {
+        report_error("%s", err.message);
+        return 0;
+    }
+    return 1ull << SLOT_RNG;
+}
+
+static void process_started(void *context)
+{
+    struct supervisor *s = context;
+
+    if (s->plan->exit_stats) {
+        dprintf(STDERR_FILENO, "exits up to the entrypoint:\n");
+        machine_print_exits(&s->machine, STDERR_FILENO);
+    }
+}
+
+static int load_guest_plan(struct supervisor *s, struct error *err)
+{
+    struct vm_plan *plan = s->plan;
+    char *data;
+    int ret;
+
+    if (plan->guest_fd >= 0) {
+        ret = fd_read_all(plan->guest_fd, 4 * PROTOCOL_LENGTH_MAX, &data, &s->guest_plan_length);
+        if (ret < 0)
+            return error_set(err, -ret, "guest plan: %s", strerror(-ret));
+        s->guest_plan = (unsigned char *)data;
+        fd_close(&plan->guest_fd);
+        return 0;
+    }
+    return plan->root ? standalone_container(plan, &s->guest_plan, &s->guest_plan_length, err) : 0;
+}
+
+static int create_session(struct supervisor *s, struct error *err)
+{
+    struct session_config config = {
+        .loop = s->loop,
+        .guest_plan = s->guest_plan,
+        .guest_plan_length = s->guest_plan_length,
+        .has_shares = s->plan->share_count > 0,
+        .autostart = s->plan->control_fd < 0,
+        .proc_fd = s->plan->proc_fd,
+        .attach_late = attach_late,
+        .started = process_started,
+        .context = s,
+    };
+    int ret = session_create(&s->session, &config, err);
+
+    if (ret == 0 && s->plan->control_fd >= 0)
+        ret = control_server_create(&s->control, s->loop, s->plan->control_fd, s->session, err);
+    return ret;
+}
+
+static int watch(struct supervisor *s, struct error *err)
+{
+    sigset_t signals;
+    int fd, ret;
+
+    sigemptyset(&signals);
+    for (size_t i = 0; i < sizeof(forwarded_signals) / sizeof(forwarded_signals[0]); i++)
+        sigaddset(&signals, forwarded_signals[i]);
+    signal(SIGPIPE, SIG_IGN);
+    /* Before any thread exists, so that all of them have these blocked. */
+    sigprocmask(SIG_SETMASK, &signals, NULL);
+    fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+    if (fd < 0)
+        return error_set_errno(err, "signalfd");
+    ret = loop_add(s->loop, fd, EPOLLIN, handle_signal, s);
+    if (ret == 0)
+        ret = loop_add(s->loop, s->machine.end_fd, EPOLLIN, handle_machine_end, s);
+    return ret < 0 ? error_set(err, -ret, "event loop: %s", strerror(-ret)) : 0;
+}
+
+static int build(struct supervisor *s, struct error *err)
+{
+    int ret;
+
+    if (s->plan->proc_fd < 0)
+        s->plan->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (s->plan->proc_fd < 0)
+        return error_set_errno(err, "/proc/self/fd");
+    s->loop = loop_create();
+    if (!s->loop)
+        return error_set_errno(err, "epoll");
+    ret = load_guest_plan(s, err);
+    if (ret == 0)
+        ret = machine_create(&s->machine, s->plan, err);
+    if (ret == 0)
+        ret = create_session(s, err);
+    if (ret == 0)
+        ret = watch(s, err);
+    if (ret == 0)
+        ret = create_vsock(s, err);
+    if (ret == 0)
+        ret = create_fs(s, err);
+    if (ret == 0)
+        ret = create_rng(s, err);
+    if (ret == 0)
+        ret = create_console(s, err);
+    return ret;
+}
+
+static int start_threads(struct supervisor *s, struct error *err)
+{
+    int ret = 0;
+
+    sandboxed = s->plan->sandbox;
+    if (sem_init(&gate, 0, 0) < 0)
+        return error_set_errno(err, "sem_init");
+    if (sandboxed)
+        ret = sandbox_process(s->fs != NULL, err);
+    if (ret == 0 && s->fs) {
+        ret = -pthread_create(&s->fs_thread, NULL, fs_main, s);
+        if (ret < 0)
+            return error_set(err, -ret, "start the file server: %s", strerror(-ret));
+    }
+    s->machine.vcpu_prepare = prepare_vcpu;
+    if (ret == 0)
+        ret = machine_run(&s->machine, err);
+    if (ret < 0)
+        return ret;
+    enter_sandbox(SANDBOX_MAIN);
+    for (unsigned int i = 0; i < s->machine.cpu_count; i++)
+        sem_post(&gate);
+    return 0;
+}
+
+/* Tells the runtime that the VM exists. */
+static void send_ready(struct supervisor *s)
+{
+    struct protocol_writer writer = { 0 };
+
+    if (s->plan->ready_fd < 0)
+        return;
+    protocol_begin(&writer, MESSAGE_RESULT, 0, 0);
+    protocol_put_u64(&writer, FIELD_CODE, 0);
+    if (protocol_finish(&writer) == 0)
+        fd_write_full(s->plan->ready_fd, writer.data, writer.length);
+    free(writer.data);
+    fd_close(&s->plan->ready_fd);
+}
+
+int supervisor_run(struct vm_plan *plan, struct error *err)
+{
+    static struct supervisor supervisor;
+    struct supervisor *s = &supervisor;
+    int ret;
+
+    s->plan = plan;
+    s->machine.end_fd = -1;
+    ret = build(s, err);
+    if (ret == 0)
+        ret = start_threads(s, err);
+    if (ret < 0)
+        return ret;
+    send_ready(s);
+    ret = loop_run(s->loop);
+    if (ret < 0) {
+        report_error("event loop: %s", strerror(-ret));
+        return SESSION_STATUS_FAILED;
+    }
+    if (plan->exit_stats) {
+        dprintf(STDERR_FILENO, "exits in all:\n");
+        machine_print_exits(&s->machine, STDERR_FILENO);
+    }
+    /* Threads may still be running the guest: the process ends as a whole, without tidying up. */
+    return session_status(s->session);
+}
