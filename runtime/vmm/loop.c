@@ -105,7 +105,6 @@ int loop_run(struct loop *loop)
 {
     struct epoll_event events[EVENTS_MAX];
 
-    loop->stopped = false;
     while (!loop->stopped) {
         int count = epoll_wait(loop->epoll_fd, events, EVENTS_MAX, -1);
 
@@ -119,6 +118,7 @@ int loop_run(struct loop *loop)
                 watch->handler(watch->context, fd, events[i].events);
         }
     }
+    loop->stopped = false;
     return 0;
 }
 

@@ -26,7 +26,7 @@ void loop_remove(struct loop *loop, int fd);
 
 /* Runs until loop_stop(). Return: 0 or -errno of epoll_wait. */
 int loop_run(struct loop *loop);
-/* Only from a handler of the same loop. */
+/* From a handler of the same loop, or before loop_run(), which then returns at once. */
 void loop_stop(struct loop *loop);
 
 #endif

@@ -1,16 +1,21 @@
 /* Reports: formatted without locale, time zone files or unbounded output. */
 #include "vmm/report.h"
 
+#include <limits.h>
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "lib/fd.h"
+/* How long the first descriptor that takes nothing is waited for, s; after that, none is. */
+#define PATIENCE 1
 
 static int report_fd = -1;
 static bool report_json;
+static atomic_int patience = PATIENCE;
 
 void report_setup(int log_fd, bool json)
 {
@@ -23,18 +28,56 @@ static void escape(const char *text, char *to, size_t size)
     size_t used = 0;
 
     for (; *text && used + 3 < size; text++) {
-        if (report_json && (*text == '"' || *text == '\\'))
+        if (*text == '"' || *text == '\\')
             to[used++] = '\\';
         to[used++] = *text;
     }
     to[used] = '\0';
 }
 
+/*
+ * RFC 3339, UTC. gmtime_r(3) and strftime(3) read /etc/localtime the first time they are called,
+ * which the sandbox ends; so the calendar is counted here, in years that begin with March.
+ */
+static void format_time(char *to, size_t size)
+{
+    struct timespec now;
+    unsigned int days, second, year, day, month;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    second = (unsigned int)(now.tv_sec % 86400);
+    days = (unsigned int)(now.tv_sec / 86400) + 719468; /* from 0000-03-01 to 1970-01-01 */
+    year = days / 146097 * 400;
+    days %= 146097;
+    /* Within the 400 years: leap days come every 4 years, not every 100. */
+    year += (days - days / 1460 + days / 36524 - days / 146096) / 365;
+    day = days - (year % 400 * 365 + year % 400 / 4 - year % 400 / 100);
+    month = (5 * day + 2) / 153;
+    day = day - (153 * month + 2) / 5 + 1;
+    snprintf(to, size, "%04u-%02u-%02uT%02u:%02u:%02uZ", year + (month >= 10),
+             month < 10 ? month + 3 : month - 9, day, second / 3600, second / 60 % 60, second % 60);
+}
+
+/*
+ * The machine must not stop because nobody empties a pipe: what cannot be written is lost. A pipe
+ * that polls as writable takes PIPE_BUF bytes at once (pipe(7)), and a line is shorter.
+ */
+static void put(int fd, const char *line, size_t length)
+{
+    struct pollfd ready = { .fd = fd, .events = POLLOUT };
+    const struct timespec wait = { .tv_sec = patience };
+
+    /* ppoll rather than poll: every architecture has it. */
+    if (ppoll(&ready, 1, &wait, NULL) == 0)
+        patience = 0;
+    /* Anything besides POLLOUT: the reader is gone, and write(2) would raise SIGPIPE. */
+    if (ready.revents == POLLOUT && write(fd, line, length) < 0)
+        return;
+}
+
 void report_error(const char *fmt, ...)
 {
     char text[1200], escaped[2400], line[2700], stamp[40];
-    struct timespec now;
-    struct tm utc;
     va_list args;
     int length;
 
@@ -44,19 +87,16 @@ void report_error(const char *fmt, ...)
     for (char *p = text; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = '?';
-    /* The engine may have given a blocking or broken stderr: what cannot be written is lost. */
+    _Static_assert(sizeof(line) <= PIPE_BUF, "written at once");
     length = snprintf(line, sizeof(line), "vmrt: %s\n", text);
-    if (write(STDERR_FILENO, line, (size_t)length) < 0)
-        length = 0;
+    put(STDERR_FILENO, line, (size_t)length);
     if (report_fd < 0)
         return;
-    clock_gettime(CLOCK_REALTIME, &now);
-    gmtime_r(&now.tv_sec, &utc);
-    strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%SZ", &utc);
+    format_time(stamp, sizeof(stamp));
     escape(text, escaped, sizeof(escaped));
     length = snprintf(line, sizeof(line),
                       report_json ? "{\"level\":\"error\",\"msg\":\"%s\",\"time\":\"%s\"}\n"
-                                  : "level=error msg=\"%s\" time=%s\n",
+                                  : "level=error msg=\"%s\" time=\"%s\"\n",
                       escaped, stamp);
-    fd_write_full(report_fd, line, (size_t)length);
+    put(report_fd, line, (size_t)length);
 }

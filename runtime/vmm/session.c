@@ -15,14 +15,25 @@
 
 /* init's messages are small; the largest is a line of text. */
 #define INBOUND_MAX 8192
-/* Lines of text that a guest may add to the host's log in its life, bytes. */
-#define LOG_MAX 65536
+/* What a guest may add to the host's log in its life, bytes; each line costs more than its text. */
+#define LOG_MAX       65536
+#define LOG_LINE_COST 64
 /* Stream connections that have not said yet which stream they are. */
 #define UNCLAIMED_MAX 8
 
 /* Sequence numbers: SETUP, then the messages of the guest plan, then START. */
 #define SEQUENCE_SETUP 1u
 #define SEQUENCE_PLAN  2u
+
+/* What a connection is; its vsock context. */
+enum role { ROLE_CONTROL, ROLE_UNCLAIMED, ROLE_STREAM };
+
+struct endpoint {
+    struct session *session;
+    enum role role;
+    struct stream *stream;            /* ROLE_STREAM */
+    bool receive_closed, half_closed; /* ROLE_UNCLAIMED: happened before it was claimed */
+};
 
 struct outbound {
     uint8_t *data;
@@ -45,6 +56,7 @@ struct session {
     session_answer *answer;
     void *answer_context;
     struct stream *streams[STREAM_COUNT];
+    struct endpoint endpoints[STREAM_COUNT];
     bool claimed[STREAM_COUNT]; /* each is connected once: a broken one stays broken */
     unsigned int unclaimed;
     size_t logged;
@@ -257,7 +269,7 @@ static void handle_log(struct session *session, struct protocol_reader fields)
     text = protocol_string(&field, &bad);
     if (bad || session->logged > LOG_MAX)
         return;
-    session->logged += strlen(text) + 1;
+    session->logged += strlen(text) + LOG_LINE_COST;
     report_error("guest: %s", session->logged > LOG_MAX ? "further messages are dropped" : text);
 }
 
@@ -300,6 +312,11 @@ static void control_readable(struct session *session)
         struct protocol_header header;
         size_t want = PROTOCOL_HEADER_SIZE, take;
 
+        /* Whatever comes after the end counts for nothing, a half-read message least of all. */
+        if (session->state >= SESSION_EXITED) {
+            vsock_consume(session->control, available);
+            return;
+        }
         if (session->inbound_length >= PROTOCOL_HEADER_SIZE) {
             protocol_read_header(session->inbound, &header);
             want += header.length;
@@ -329,16 +346,6 @@ static void control_readable(struct session *session)
 }
 
 /* ---- connections ---- */
-
-/* What a connection is; its vsock context. */
-enum role { ROLE_CONTROL, ROLE_UNCLAIMED, ROLE_STREAM };
-
-struct endpoint {
-    struct session *session;
-    enum role role;
-    struct stream *stream;            /* ROLE_STREAM */
-    bool receive_closed, half_closed; /* ROLE_UNCLAIMED: happened before it was claimed */
-};
 
 static int handle_accept(void *context, struct vsock_connection *connection, uint32_t port)
 {
@@ -393,8 +400,13 @@ static void claim(struct endpoint *endpoint, struct vsock_connection *connection
     vsock_consume(connection, PROTOCOL_HEADER_SIZE + header.length);
     session->unclaimed--;
     session->claimed[index] = true;
+    /* Ours, not the connection's: a stream that breaks its connection is not told of the end. */
+    session->endpoints[index] = *endpoint;
+    free(endpoint);
+    endpoint = &session->endpoints[index];
     endpoint->role = ROLE_STREAM;
     endpoint->stream = session->streams[index];
+    vsock_set_context(connection, endpoint);
     stream_connect(endpoint->stream, connection);
     if (endpoint->half_closed)
         stream_half_closed(endpoint->stream, endpoint->receive_closed);
@@ -463,7 +475,8 @@ static void handle_closed(void *context, struct vsock_connection *connection)
     } else {
         session->unclaimed--;
     }
-    free(endpoint);
+    if (endpoint->role != ROLE_STREAM)
+        free(endpoint);
 }
 
 const struct vsock_service session_service = {

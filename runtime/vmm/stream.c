@@ -20,6 +20,7 @@ struct stream {
     bool is_socket;
     bool always_ready; /* regular files and the like, which epoll does not take */
     bool waiting;      /* fd is being watched for readiness */
+    bool unwatched;    /* input: it hung up, so that the loop does not know it until it must */
     bool guest_eof;    /* output: the guest will send no more */
     bool finishing;
     struct vsock_connection *connection;
@@ -94,7 +95,10 @@ void stream_close(struct stream *stream)
     free(stream);
 }
 
-/* The host's side is over. Its own descriptor is closed too, so that the peer notices. */
+/*
+ * The host's side is over. Its own descriptor is closed too, so that the peer notices; but not
+ * stderr, where this process reports.
+ */
 static void end_host(struct stream *stream)
 {
     if (stream->fd < 0)
@@ -102,7 +106,7 @@ static void end_host(struct stream *stream)
     loop_remove(stream->loop, stream->fd);
     close(stream->fd);
     stream->fd = -1;
-    if (is_input(stream))
+    if (stream->number != STDERR_FILENO)
         close(stream->number);
 }
 
@@ -111,8 +115,13 @@ static void wait_ready(struct stream *stream, bool wait)
     if (stream->fd < 0 || stream->always_ready || stream->waiting == wait)
         return;
     stream->waiting = wait;
-    loop_modify(stream->loop, stream->fd,
-                wait ? (uint32_t)(is_input(stream) ? EPOLLIN : EPOLLOUT) : 0);
+    if (!stream->unwatched) {
+        loop_modify(stream->loop, stream->fd,
+                    wait ? (uint32_t)(is_input(stream) ? EPOLLIN : EPOLLOUT) : 0);
+    } else if (wait) {
+        /* A named pipe that hung up and got another writer. */
+        stream->unwatched = loop_add(stream->loop, stream->fd, EPOLLIN, handle_ready, stream) < 0;
+    }
 }
 
 /* Input: fill the buffer from the host when it is empty. Return: false when there is nothing now.
@@ -199,8 +208,17 @@ static void pump_output(struct stream *stream)
         }
         vsock_consume(stream->connection, (size_t)n);
     }
+    if (stream->guest_eof && stream_finished(stream))
+        end_host(stream);
     wait_ready(stream, false);
     settle_output(stream);
+}
+
+/* Hang-ups are level triggered: one that is of no use now would spin the loop. */
+static void stop_watching(struct stream *stream)
+{
+    loop_remove(stream->loop, stream->fd);
+    stream->unwatched = true;
 }
 
 static void handle_ready(void *context, int fd, uint32_t events)
@@ -210,15 +228,13 @@ static void handle_ready(void *context, int fd, uint32_t events)
     (void)fd;
     if (is_input(stream)) {
         if (!stream->connection && (events & (EPOLLHUP | EPOLLERR))) {
-            /* Not connected yet: the data stays in the pipe, but a hang-up would spin the loop. */
-            loop_remove(stream->loop, stream->fd);
-            stream->always_ready = true;
+            /* Not connected yet: the data stays in the pipe. */
+            stop_watching(stream);
             return;
         }
         if (!stream->waiting && (events & (EPOLLHUP | EPOLLERR)) && stream->length) {
-            /* The guest is slow to take the last bytes; hang-up is level triggered. */
-            loop_remove(stream->loop, stream->fd);
-            stream->always_ready = true;
+            /* The guest is slow to take the last bytes. */
+            stop_watching(stream);
             return;
         }
         pump_input(stream);
@@ -288,11 +304,7 @@ void stream_half_closed(struct stream *stream, bool receive_closed)
 void stream_disconnected(struct stream *stream)
 {
     stream->connection = NULL;
-    if (is_input(stream))
-        end_host(stream);
-    else
-        stream->guest_eof = true;
-    wait_ready(stream, false);
+    end_host(stream);
     settle_output(stream);
 }
 

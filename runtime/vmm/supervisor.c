@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <semaphore.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -185,7 +184,10 @@ static int create_fs(struct supervisor *s, struct error *err)
             share->fd = open(share->path, O_PATH | O_CLOEXEC);
         if (share->fd < 0)
             return error_set_errno(err, "shares[%u]: %s", i, share->path);
-        s->shares[i] = (struct fs_share) { .fd = share->fd, .readonly = share->readonly };
+        /* Share 0 is the root filesystem, which is this container's alone. */
+        s->shares[i] = (struct fs_share) { .fd = share->fd,
+                                           .readonly = share->readonly,
+                                           .private_tree = i == 0 };
     }
     ret = fs_server_create(&s->fs_server, s->shares, plan->share_count, plan->proc_fd, err);
     if (ret == 0)
@@ -213,14 +215,17 @@ static uint64_t attach_late(void *context)
     return 1ull << SLOT_RNG;
 }
 
+static void print_exits(struct supervisor *s, const char *title)
+{
+    if (!s->plan->exit_stats)
+        return;
+    fd_write_full(STDERR_FILENO, title, strlen(title));
+    machine_print_exits(&s->machine, STDERR_FILENO);
+}
+
 static void process_started(void *context)
 {
-    struct supervisor *s = context;
-
-    if (s->plan->exit_stats) {
-        dprintf(STDERR_FILENO, "exits up to the entrypoint:\n");
-        machine_print_exits(&s->machine, STDERR_FILENO);
-    }
+    print_exits(context, "exits up to the entrypoint:\n");
 }
 
 static int load_guest_plan(struct supervisor *s, struct error *err)
@@ -368,10 +373,7 @@ int supervisor_run(struct vm_plan *plan, struct error *err)
         report_error("event loop: %s", strerror(-ret));
         return SESSION_STATUS_FAILED;
     }
-    if (plan->exit_stats) {
-        dprintf(STDERR_FILENO, "exits in all:\n");
-        machine_print_exits(&s->machine, STDERR_FILENO);
-    }
+    print_exits(s, "exits in all:\n");
     /* Threads may still be running the guest: the process ends as a whole, without tidying up. */
     return session_status(s->session);
 }
