@@ -13,7 +13,8 @@
  *
  * Order on the control connection: init says HELLO; the host answers SETUP, then one CONTAINER per
  * container; START runs its process; init says EXIT when that is over. Every message from the host
- * except SIGNAL is answered by exactly one RESULT that carries its sequence number.
+ * except SIGNAL is answered by exactly one RESULT that carries its sequence number. A CONTAINER or
+ * START that failed has no EXIT; a prepared process that is killed before START has one.
  *
  * This header is the only file that host and guest share; the control socket of vmrt-vmm uses the
  * same encoding (runtime/vmm/control.h).

@@ -1,0 +1,80 @@
+/* Which file a command names. Follows LookPath of Go's os/exec, whose messages engines match. */
+#include "init/command.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Return: 0 when @path can be executed, or -errno. *@step is the operation that said so. */
+static int file_check(const char *path, const char **step)
+{
+    struct stat st;
+
+    *step = "stat ";
+    if (stat(path, &st) < 0)
+        return -errno;
+    *step = NULL;
+    if (S_ISDIR(st.st_mode))
+        return -EISDIR;
+    if (faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) == 0)
+        return 0;
+    /* A filter may forbid the question: then the mode bits must do. */
+    if (errno != ENOSYS && errno != EPERM)
+        return -errno;
+    return st.st_mode & 0111 ? 0 : -EACCES;
+}
+
+static const char *environment_get(char *const *env, const char *name)
+{
+    size_t length = strlen(name);
+    const char *found = NULL;
+
+    /* The last one counts, as it does for runc. */
+    for (; *env; env++)
+        if (strncmp(*env, name, length) == 0 && (*env)[length] == '=')
+            found = *env + length + 1;
+    return found;
+}
+
+static int command_check_path(const char *name, char path[PATH_MAX], struct failure *failure)
+{
+    const char *step;
+    int ret;
+
+    if (strlen(name) >= PATH_MAX)
+        return failure_set(failure, ENAMETOOLONG, "exec: \"%s\": file name too long", name);
+    ret = file_check(name, &step);
+    if (ret < 0 && step)
+        return failure_set(failure, -ret, "exec: \"%s\": %s%s: %s", name, step, name,
+                           failure_describe(-ret));
+    if (ret < 0)
+        return failure_set(failure, -ret, "exec: \"%s\": %s", name, failure_describe(-ret));
+    memcpy(path, name, strlen(name) + 1);
+    return 0;
+}
+
+int command_resolve(const char *name, char *const *env, char path[PATH_MAX],
+                    struct failure *failure)
+{
+    const char *search = environment_get(env, "PATH");
+
+    if (strchr(name, '/'))
+        return command_check_path(name, path, failure);
+    while (search && *search && *name) {
+        size_t length = strcspn(search, ":");
+        const char *step;
+        int n;
+
+        /* An empty element is the working directory. */
+        n = snprintf(path, PATH_MAX, "%.*s/%s", length ? (int)length : 1, length ? search : ".",
+                     name);
+        if (n > 0 && n < PATH_MAX && file_check(path, &step) == 0)
+            return 0;
+        search += length;
+        search += *search == ':';
+    }
+    return failure_set(failure, ENOENT, "exec: \"%s\": executable file not found in $PATH", name);
+}
