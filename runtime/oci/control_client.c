@@ -1,0 +1,114 @@
+/* The runtime's end of the control socket. */
+#include "oci/control_client.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "oci/container.h"
+
+#define BACKLOG 64
+
+/* Through /proc/self/fd: a state directory may lie deeper than sun_path is long. */
+static void socket_address(int directory, struct sockaddr_un *address)
+{
+    *address = (struct sockaddr_un) { .sun_family = AF_UNIX };
+    snprintf(address->sun_path, sizeof(address->sun_path), "/proc/self/fd/%d/%s", directory,
+             CONTAINER_CONTROL);
+}
+
+int control_listen(int directory, struct error *err)
+{
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    struct sockaddr_un address;
+
+    socket_address(directory, &address);
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        listen(fd, BACKLOG) < 0)
+        return error_set_errno(err, "control socket");
+    return steal_fd(&fd);
+}
+
+static void copy_text(const struct protocol_reader *fields, uint16_t tag, char *out, size_t size)
+{
+    struct protocol_field field;
+    bool bad = false;
+
+    if (protocol_find(*fields, tag, &field) == 1)
+        snprintf(out, size, "%s", protocol_string(&field, &bad));
+}
+
+static int parse_answer(const uint8_t *packet, size_t length, struct control_answer *answer)
+{
+    struct protocol_header header;
+    struct protocol_reader fields;
+    struct protocol_field field;
+    bool bad = false;
+
+    memset(answer, 0, sizeof(*answer));
+    if (length < PROTOCOL_HEADER_SIZE || protocol_read_header(packet, &header) < 0 ||
+        header.type != MESSAGE_RESULT || header.length != length - PROTOCOL_HEADER_SIZE)
+        return -EPROTO;
+    fields = (struct protocol_reader) { packet + PROTOCOL_HEADER_SIZE, header.length };
+    if (protocol_find(fields, FIELD_CODE, &field) != 1)
+        return -EPROTO;
+    answer->code = protocol_u64(&field, &bad);
+    copy_text(&fields, FIELD_TEXT, answer->text, sizeof(answer->text));
+    copy_text(&fields, FIELD_STATE, answer->state, sizeof(answer->state));
+    return bad || answer->code > 4095 ? -EPROTO : 0;
+}
+
+static int exchange(int fd, const struct protocol_writer *request, int timeout_ms,
+                    struct control_answer *answer)
+{
+    _cleanup_free_ uint8_t *packet = malloc(CONTROL_PACKET_MAX);
+    struct pollfd polled = { .fd = fd, .events = POLLIN };
+    ssize_t length;
+    int n;
+
+    if (!packet)
+        return -ENOMEM;
+    n = fd_send_message(fd, request->data, request->length, NULL, 0);
+    if (n < 0)
+        return n == -EPIPE || n == -ECONNRESET ? -ENOTCONN : n;
+    do
+        n = poll(&polled, 1, timeout_ms);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0)
+        return n == 0 ? -ETIMEDOUT : -errno;
+    length = fd_receive_message(fd, packet, CONTROL_PACKET_MAX, NULL, NULL);
+    if (length == 0 || length == -ECONNRESET)
+        return -ENOTCONN;
+    return length < 0 ? (int)length : parse_answer(packet, (size_t)length, answer);
+}
+
+int control_ask(int directory, struct protocol_writer *request, int timeout_ms,
+                struct control_answer *answer)
+{
+    _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    /* A full backlog makes connect(2) wait. */
+    struct timeval limit = { .tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000 };
+    struct sockaddr_un address;
+    int ret;
+
+    socket_address(directory, &address);
+    if (fd < 0)
+        ret = -errno;
+    else if (timeout_ms >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
+        ret = -errno;
+    else if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        ret = errno == ECONNREFUSED || errno == ENOENT ? -ENOTCONN
+              : errno == EAGAIN                        ? -ETIMEDOUT
+                                                       : -errno;
+    else if (protocol_finish(request) < 0)
+        ret = -EMSGSIZE;
+    else
+        ret = exchange(fd, request, timeout_ms, answer);
+    free(request->data);
+    request->data = NULL;
+    return ret;
+}

@@ -1,0 +1,257 @@
+/*
+ * The order of things (DESIGN.md "Life of a container"): plan, open files, state directory, the
+ * monitor's process, its control group, its namespaces, hooks, mount tree and VM, state, pid-file.
+ */
+#include "oci/creation.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "oci/control_client.h"
+#include "oci/fields.h"
+#include "oci/files.h"
+#include "oci/hooks.h"
+#include "oci/monitor.h"
+#include "oci/plan.h"
+#include "oci/process.h"
+#include "oci/settings.h"
+
+/* Everything one creation holds, so that it can be let go in one place. */
+struct creation {
+    const struct creation_request *request;
+    struct container *container;
+    char bundle[PATH_MAX];
+    char *config; /* text of config.json */
+    struct spec spec;
+    struct settings settings;
+    struct plan plan;
+    struct machine_files files;
+    int control;
+    struct monitor monitor;
+    bool reserved; /* the state directory is ours */
+};
+
+static int decide(struct creation *c, struct error *err)
+{
+    char config[PATH_MAX + 16];
+    struct plan_request request = { .id = c->request->id,
+                                    .bundle = c->bundle,
+                                    .systemd_cgroup = c->request->systemd_cgroup };
+    int ret;
+
+    if (!realpath(c->request->bundle, c->bundle))
+        return error_set_errno(err, "bundle %s", c->request->bundle);
+    snprintf(config, sizeof(config), "%s/config.json", c->bundle);
+    ret = spec_load(c->request->config ? c->request->config : config, &c->spec, &c->config, err);
+    if (ret == 0)
+        ret = fields_check(&c->spec.document, err);
+    if (ret == 0 && c->request->console_socket)
+        /* Terminals are refused above; without one, runc says this. */
+        ret = error_set(err, EINVAL,
+                        "cannot use console socket if vmrt will not detach or allocate tty");
+    if (ret == 0)
+        ret = settings_load(c->request->host_settings, &c->spec, &c->settings, err);
+    return ret == 0 ? plan_make(&c->spec, &c->settings, &request, &c->plan, err) : ret;
+}
+
+/* RFC 3339 with nanoseconds, trailing zeros cut, as Go prints it. */
+static const char *time_now(struct arena *arena)
+{
+    struct timespec now;
+    struct tm utc;
+    char stamp[32], fraction[16];
+    size_t length;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
+    snprintf(fraction, sizeof(fraction), ".%09ld", now.tv_nsec);
+    for (length = strlen(fraction); length > 0 && strchr("0.", fraction[length - 1]); length--)
+        fraction[length - 1] = '\0';
+    return arena_format(arena, "%s%sZ", stamp, fraction);
+}
+
+/* The strings of a container outlive the spec: they are the container's own. */
+static int describe_container(struct creation *c, struct error *err)
+{
+    struct container *container = c->container;
+    struct arena *arena = &container->arena;
+
+    container->oci_version = arena_strdup(arena, c->spec.oci_version);
+    container->bundle = arena_strdup(arena, c->bundle);
+    container->rootfs = arena_strdup(arena, c->plan.rootfs);
+    container->created = time_now(arena);
+    container->annotations = arena_array(arena, c->spec.annotation_count, sizeof(struct spec_pair));
+    if (!container->oci_version || !container->bundle || !container->rootfs ||
+        !container->created || !container->annotations)
+        return error_set(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < c->spec.annotation_count; i++) {
+        struct spec_pair *pair = &container->annotations[container->annotation_count++];
+
+        pair->key = arena_strdup(arena, c->spec.annotations[i].key);
+        pair->value = arena_strdup(arena, c->spec.annotations[i].value);
+        if (!pair->key || !pair->value)
+            return error_set(err, ENOMEM, "out of memory");
+    }
+    return 0;
+}
+
+static int reserve(struct creation *c, struct error *err)
+{
+    int ret = container_reserve(c->request->root, c->request->id, c->container, err);
+
+    if (ret < 0)
+        return ret;
+    c->reserved = true;
+    ret = describe_container(c, err);
+    if (ret < 0)
+        return ret;
+    ret = fd_write_file_atomic(c->container->directory, CONTAINER_CONFIG, c->config,
+                               strlen(c->config), 0600);
+    if (ret < 0)
+        return error_set(err, -ret, "%s/%s/%s: %s", c->request->root, c->request->id,
+                         CONTAINER_CONFIG, strerror(-ret));
+    c->control = control_listen(c->container->directory, err);
+    return c->control < 0 ? c->control : 0;
+}
+
+/* The value for the host's OOM killer is that of the workload: killing the VM kills it. */
+static int set_oom_score(const struct creation *c, struct error *err)
+{
+    char path[48], text[16];
+    _cleanup_close_ int fd = -1;
+    int ret;
+
+    if (c->spec.process.oom_score_adj == SPEC_UNSET)
+        return 0;
+    snprintf(path, sizeof(path), "/proc/%d/oom_score_adj", (int)c->monitor.pid);
+    snprintf(text, sizeof(text), "%lld", (long long)c->spec.process.oom_score_adj);
+    fd = open(path, O_WRONLY | O_CLOEXEC);
+    ret = fd < 0 ? -errno : fd_write_full(fd, text, strlen(text));
+    return ret < 0 ? error_set(err, -ret, "config.json: process.oomScoreAdj: cannot set %s: %s",
+                               text, strerror(-ret))
+                   : 0;
+}
+
+/* From here on `delete --force` finds what a killed create leaves behind. */
+static int place(struct creation *c, struct error *err)
+{
+    struct container *container = c->container;
+    int ret;
+
+    container->pid = c->monitor.pid;
+    ret = process_start_time(c->monitor.pid, &container->start_time);
+    if (ret < 0)
+        return error_set(err, -ret, "/proc/%d/stat: %s", (int)c->monitor.pid, strerror(-ret));
+    if (!c->request->no_cgroup)
+        ret = cgroup_create(c->plan.cgroup_path, &container->cgroup, &container->arena, err);
+    if (ret == 0)
+        ret = container_save(container, err);
+    if (ret == 0)
+        ret = cgroup_apply(&container->cgroup, &c->plan.limits, err);
+    if (ret == 0)
+        ret = cgroup_add(&container->cgroup, c->monitor.pid, err);
+    return ret == 0 ? set_oom_score(c, err) : ret;
+}
+
+static int run_hooks(struct creation *c, struct error *err)
+{
+    _cleanup_free_ char *state =
+        container_state_text(c->container, CONTAINER_CREATING, CONTAINER_FOR_HOOKS);
+    int ret;
+
+    if (!state)
+        return error_set(err, ENOMEM, "out of memory");
+    ret = hooks_run(&c->spec.hooks, HOOK_PRESTART, state, c->bundle, err);
+    return ret == 0 ? hooks_run(&c->spec.hooks, HOOK_CREATE_RUNTIME, state, c->bundle, err) : ret;
+}
+
+/* Decimal without a newline: engines parse the whole file. */
+static int write_pid_file(const struct creation *c, struct error *err)
+{
+    char text[16];
+    int ret;
+
+    if (!c->request->pid_file)
+        return 0;
+    snprintf(text, sizeof(text), "%d", (int)c->monitor.pid);
+    ret = fd_write_file_atomic(AT_FDCWD, c->request->pid_file, text, strlen(text), 0644);
+    return ret < 0 ? error_set(err, -ret, "--pid-file %s: %s", c->request->pid_file, strerror(-ret))
+                   : 0;
+}
+
+static int build(struct creation *c, struct error *err)
+{
+    struct monitor_request request = { .plan = &c->plan, .files = &c->files };
+    int ret = reserve(c, err);
+
+    if (ret < 0)
+        return ret;
+    request.control = c->control;
+    ret = monitor_spawn(&request, &c->monitor, err);
+    if (ret == 0)
+        ret = place(c, err);
+    if (ret == 0)
+        ret = monitor_enter_namespaces(&c->monitor, err);
+    if (ret == 0)
+        ret = run_hooks(c, err);
+    if (ret == 0)
+        ret = monitor_start_vmm(&c->monitor, err);
+    if (ret < 0)
+        return ret;
+    c->container->complete = true;
+    ret = container_save(c->container, err);
+    return ret == 0 ? write_pid_file(c, err) : ret;
+}
+
+/* Failures on the way out are worth a line, but the first one is the error. */
+static void undo(struct creation *c)
+{
+    struct error err;
+
+    monitor_kill(&c->monitor);
+    if (!c->reserved)
+        return;
+    if (cgroup_remove(&c->container->cgroup, &err) < 0)
+        log_debug("%s", err.message);
+    if (container_discard(c->request->root, c->container, &err) < 0)
+        log_debug("%s", err.message);
+}
+
+int creation_run(const struct creation_request *request, struct container *container,
+                 struct error *err)
+{
+    struct creation c = { .request = request,
+                          .container = container,
+                          .files = MACHINE_FILES_NONE,
+                          .control = -1,
+                          .monitor = { .pid = -1, .channel = -1, .ready = -1 } };
+    int ret;
+
+    *container = (struct container) { .parent = -1, .directory = -1 };
+    ret = container_check_id(request->id, err);
+    if (ret == 0)
+        ret = decide(&c, err);
+    if (ret == 0)
+        ret = files_open(&c.plan, &c.files, err);
+    if (ret == 0)
+        ret = build(&c, err);
+    if (ret < 0)
+        undo(&c);
+    monitor_release(&c.monitor);
+    fd_close(&c.control);
+    files_close(&c.files);
+    plan_release(&c.plan);
+    settings_free(&c.settings);
+    spec_free(&c.spec);
+    free(c.config);
+    return ret;
+}

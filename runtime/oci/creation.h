@@ -1,0 +1,30 @@
+/* Making a container: everything that `create` does, and undoing it when something fails. */
+#ifndef VMRT_OCI_CREATION_H
+#define VMRT_OCI_CREATION_H
+
+#include <stdbool.h>
+
+#include "lib/error.h"
+#include "oci/container.h"
+
+struct creation_request {
+    const char *root;          /* state root */
+    const char *host_settings; /* the host's settings file */
+    const char *id;
+    const char *bundle;   /* as given */
+    const char *config;   /* config.json's path; NULL: in the bundle */
+    const char *pid_file; /* NULL: none */
+    bool console_socket;  /* one was given */
+    bool systemd_cgroup, no_cgroup;
+};
+
+/**
+ * creation_run() - make a container whose VM exists and whose process waits for `start`.
+ * @container: filled in; call container_close() whatever is returned. Its pid is a child of the
+ *             calling process.
+ * Return: 0, or -errno; then nothing is left behind.
+ */
+int creation_run(const struct creation_request *request, struct container *container,
+                 struct error *err);
+
+#endif

@@ -1,0 +1,149 @@
+/* Start, signal, delete; messages are runc's, which engines look for. */
+#include "oci/lifecycle.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "oci/control_client.h"
+#include "oci/hooks.h"
+#include "oci/process.h"
+
+#define KILL_TIMEOUT_MS   10000
+#define SIGNAL_TIMEOUT_MS 10000
+
+/* Runs hooks of the config.json that was kept at create. */
+static int run_kept_hooks(const struct container *container, enum spec_hook_kind kind,
+                          enum container_status status, struct error *err)
+{
+    _cleanup_free_ char *state = container_state_text(container, status, CONTAINER_FOR_HOOKS);
+    _cleanup_free_ char *config = NULL;
+    const char *bundle = access(container->bundle, X_OK) == 0 ? container->bundle : NULL;
+    struct spec spec = { 0 };
+    int ret;
+
+    if (!state)
+        return error_set(err, ENOMEM, "out of memory");
+    ret = fd_read_file(container->directory, CONTAINER_CONFIG, SPEC_SIZE_MAX, &config, NULL);
+    if (ret < 0)
+        return error_set(err, -ret, "%s: %s", CONTAINER_CONFIG, strerror(-ret));
+    ret = spec_parse(config, &spec, err);
+    if (ret == 0)
+        ret = hooks_run(&spec.hooks, kind, state, bundle, err);
+    spec_free(&spec);
+    return ret;
+}
+
+static int ask_start(const struct container *container, struct error *err)
+{
+    struct protocol_writer request = { 0 };
+    struct control_answer answer;
+    int ret;
+
+    protocol_begin(&request, CONTROL_START, 0, 0);
+    /* The guest may still be booting: its own end is the only timeout. */
+    ret = control_ask(container->directory, &request, -1, &answer);
+    if (ret == -ENOTCONN)
+        return error_set(err, ESRCH, "the virtual machine ended before the process was started");
+    if (ret < 0)
+        return error_set(err, -ret, "control socket: %s", strerror(-ret));
+    return answer.code ? error_set(err, (int)answer.code, "%s", answer.text) : 0;
+}
+
+int lifecycle_start(struct container *container, struct error *err)
+{
+    int ret;
+
+    switch (container_status(container)) {
+    case CONTAINER_CREATED:
+        break;
+    case CONTAINER_RUNNING:
+        return error_set(err, EINVAL, "cannot start an already running container");
+    case CONTAINER_STOPPED:
+        return error_set(err, EINVAL, "cannot start a container that has stopped");
+    case CONTAINER_CREATING:
+    default:
+        return error_set(err, EINVAL, "cannot start a container in the creating state");
+    }
+    ret = ask_start(container, err);
+    if (ret < 0)
+        return ret;
+    container->started = true;
+    ret = container_save(container, err);
+    if (ret == 0)
+        ret = run_kept_hooks(container, HOOK_POSTSTART, CONTAINER_RUNNING, err);
+    if (ret < 0)
+        (void)process_kill((pid_t)container->pid, container->start_time, KILL_TIMEOUT_MS);
+    return ret;
+}
+
+static int signal_guest(const struct container *container, int number, bool all, struct error *err)
+{
+    struct protocol_writer request = { 0 };
+    struct control_answer answer;
+    int ret;
+
+    protocol_begin(&request, CONTROL_SIGNAL, 0, 0);
+    protocol_put_u64(&request, FIELD_SIGNAL, (uint64_t)number);
+    protocol_put_u64(&request, FIELD_ALL, all);
+    ret = control_ask(container->directory, &request, SIGNAL_TIMEOUT_MS, &answer);
+    if (ret == -ENOTCONN)
+        return error_set(err, ESRCH, "container not running");
+    if (ret < 0)
+        return error_set(err, -ret, "cannot signal the container: %s", strerror(-ret));
+    return answer.code ? error_set(err, (int)answer.code, "%s", answer.text) : 0;
+}
+
+int lifecycle_signal(const struct container *container, int number, bool all, struct error *err)
+{
+    _cleanup_close_ int fd = process_open((pid_t)container->pid, container->start_time);
+
+    if (fd < 0)
+        return error_set(err, ESRCH, "container not running");
+    if (number != SIGKILL)
+        return signal_guest(container, number, all, err);
+    /* Every process of the container goes with the machine, whatever the guest thinks of it. */
+    if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0)
+        return error_set(err, errno, "container not running");
+    return 0;
+}
+
+static int end_process(const struct container *container, bool force, struct error *err)
+{
+    enum container_status status = container_status(container);
+    int ret;
+
+    if (status == CONTAINER_STOPPED)
+        return 0;
+    if (status != CONTAINER_CREATED && !force)
+        return error_set(err, EBUSY, "cannot delete container %s that is not stopped: %s",
+                         container->id, container_status_name(status));
+    ret = process_kill((pid_t)container->pid, container->start_time, KILL_TIMEOUT_MS);
+    if (ret == -ETIMEDOUT)
+        return error_set(err, ETIMEDOUT, "container init still running");
+    return ret < 0 ? error_set(err, -ret, "cannot kill the container: %s", strerror(-ret)) : 0;
+}
+
+int lifecycle_delete(const char *root, struct container *container, bool force, struct error *err)
+{
+    struct error hook_error;
+    int ret = end_process(container, force, err);
+
+    if (ret == 0)
+        ret = cgroup_remove(&container->cgroup, err);
+    if (ret < 0)
+        return ret;
+    /* A container that create did not finish was never there for its hooks. config.md
+     * "poststop": failures are logged, the rest goes on. */
+    if (container->complete &&
+        run_kept_hooks(container, HOOK_POSTSTOP, CONTAINER_STOPPED, &hook_error) < 0)
+        log_warning("%s", hook_error.message);
+    return container_discard(root, container, err);
+}

@@ -1,0 +1,104 @@
+/*
+ * What will be done for one container: the machine, the guest's orders, and the host's part.
+ *
+ * Everything that can be refused is refused while the plan is made, by the name of the field.
+ * Making it looks at the host (does a bind source exist, is it a file) but changes nothing.
+ */
+#ifndef VMRT_OCI_PLAN_H
+#define VMRT_OCI_PLAN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "init/protocol.h"
+#include "lib/arena.h"
+#include "lib/error.h"
+#include "oci/cgroup.h"
+#include "oci/settings.h"
+#include "oci/spec.h"
+
+/*
+ * Host memory that a VM needs beside the guest's own, for memory.max: vmrt-vmm, page tables and
+ * the file server's caches, the last two growing with the guest.
+ */
+#define PLAN_OVERHEAD_BYTES    (192ull << 20)
+#define PLAN_OVERHEAD_FRACTION 64u /* and one part in so many of the limit */
+/* Virtual CPUs when nobody says how many: no more than these. */
+#define PLAN_CPUS_DEFAULT_MAX 4u
+
+struct plan_mount {
+    const char *where;  /* "config.json: mounts[3]", for messages */
+    const char *target; /* absolute, without "." and ".." */
+    const char *source; /* binds: absolute path on the host; else what the guest mounts */
+    bool bind;          /* shared by the host */
+    bool recursive, readonly, is_file; /* binds only */
+    uint32_t share;                    /* binds only: index in the VM plan */
+    const char *type;                  /* guest mounts only */
+    uint64_t flags;                    /* MS_* */
+    uint64_t propagation;              /* MS_*, 0: not given */
+    const char *data;
+};
+
+struct plan_device {
+    const char *path;
+    uint32_t mode; /* type and permission bits */
+    uint32_t major, minor, uid, gid;
+};
+
+struct plan {
+    struct arena arena;
+    const struct spec *spec;
+    const char *id;
+    const char *bundle; /* absolute */
+    const char *rootfs; /* absolute, no symlinks */
+    const char *hostname;
+
+    /* the machine */
+    uint32_t memory_mib, cpus;
+    const char *kernel;      /* NULL: the installed one */
+    const char *kernel_args; /* NULL: none */
+    const char *console;     /* "off", "stderr" or a path */
+
+    /* the host's part */
+    const char *network_path; /* network namespace to join; NULL: a new one */
+    bool cgroup_namespace;
+    const char *cgroup_path; /* as cgroup_create() takes it */
+    struct cgroup_limits limits;
+
+    struct plan_mount *mounts;
+    size_t mount_count;
+    uint32_t share_count; /* share 0 is the root filesystem */
+    struct plan_device *devices;
+    size_t device_count;
+
+    /* the guest's part: one MESSAGE_CONTAINER */
+    struct protocol_writer guest;
+};
+
+struct plan_request {
+    const char *id;
+    const char *bundle;  /* absolute */
+    bool systemd_cgroup; /* cgroupsPath is "slice:prefix:name" */
+};
+
+/**
+ * plan_make() - decide everything about a container.
+ * @spec, @settings: what was asked; must outlive @plan.
+ * @plan: filled in; call plan_release() whatever is returned.
+ * Return: 0, or -errno naming the field and what was expected or why it cannot be done.
+ */
+int plan_make(const struct spec *spec, const struct settings *settings,
+              const struct plan_request *request, struct plan *plan, struct error *err);
+void plan_release(struct plan *plan);
+
+/* Parts of plan_make(). */
+int plan_mounts(struct plan *plan, struct error *err);
+int plan_devices(struct plan *plan, struct error *err);
+int plan_guest(struct plan *plan, struct error *err);
+/* One more device node in the guest, where a bind mount of it was asked for. Return: 0 or -errno.
+ */
+int plan_add_device(struct plan *plan, const struct plan_device *device, struct error *err);
+/* Has the guest such a device? @type is c or b. */
+bool plan_guest_has_device(char type, uint64_t major, uint64_t minor);
+
+#endif

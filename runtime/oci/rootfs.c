@@ -1,0 +1,148 @@
+/* Building the mount tree with the descriptor-based mount calls (Linux 5.12). */
+#include "oci/rootfs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "oci/rootpath.h"
+
+/* A detached, private copy of the mount at @path. Return: descriptor or -errno. */
+static int clone_mount(const char *path, bool recursive, uint64_t attributes)
+{
+    struct mount_attr attr = { .attr_set = attributes, .propagation = MS_PRIVATE };
+    unsigned int tree = recursive ? AT_RECURSIVE : 0;
+    _cleanup_close_ int fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | tree);
+
+    if (fd < 0)
+        return -errno;
+    if (mount_setattr(fd, "", AT_EMPTY_PATH | tree, &attr, sizeof(attr)) < 0)
+        return -errno;
+    return steal_fd(&fd);
+}
+
+static int attach(int mount_fd, int place)
+{
+    if (move_mount(mount_fd, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+        return -errno;
+    return 0;
+}
+
+/* An empty tmpfs. Return: a detached mount or -errno. */
+static int make_placeholder(void)
+{
+    _cleanup_close_ int context = fsopen("tmpfs", FSOPEN_CLOEXEC);
+    int fd;
+
+    if (context < 0)
+        return -errno;
+    if (fsconfig(context, FSCONFIG_SET_STRING, "mode", "0755", 0) < 0 ||
+        fsconfig(context, FSCONFIG_SET_STRING, "size", "1M", 0) < 0 ||
+        fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+        return -errno;
+    fd = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID);
+    return fd < 0 ? -errno : fd;
+}
+
+/* What was planned as a file is one still: the guest was told. */
+static int check_kind(int fd, const struct plan_mount *mount, struct error *err)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return error_set_errno(err, "%s.source: %s", mount->where, mount->source);
+    if (mount->is_file ? !S_ISREG(st.st_mode) : !S_ISDIR(st.st_mode))
+        return error_set(err, EBUSY, "%s.source: %s changed while the container was created",
+                         mount->where, mount->source);
+    return 0;
+}
+
+static int add_mount(struct rootfs *rootfs, const struct plan_mount *mount, struct error *err)
+{
+    uint64_t attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID;
+    _cleanup_close_ int place = -1, tree = -1;
+    int ret;
+
+    if (mount->readonly)
+        attributes |= MOUNT_ATTR_RDONLY;
+    if (mount->bind) {
+        int share = clone_mount(mount->source, mount->recursive, attributes);
+
+        if (share < 0)
+            return error_set(err, -share, "%s.source: cannot share %s: %s", mount->where,
+                             mount->source, strerror(-share));
+        rootfs->shares[mount->share] = share;
+        ret = check_kind(share, mount, err);
+        if (ret < 0)
+            return ret;
+    }
+    place = rootpath_make(rootfs->root, mount->target, mount->is_file, err);
+    if (place < 0)
+        return place;
+    tree =
+        mount->bind ? clone_mount(mount->source, mount->recursive, attributes) : make_placeholder();
+    ret = tree < 0 ? tree : attach(tree, place);
+    if (ret < 0)
+        return error_set(err, -ret, "%s: mount at %s: %s", mount->where, mount->target,
+                         strerror(-ret));
+    return 0;
+}
+
+static int add_root(const struct plan *plan, struct rootfs *rootfs, struct error *err)
+{
+    uint64_t attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID;
+    _cleanup_close_ int place = open(plan->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    int ret;
+
+    if (place < 0)
+        return error_set_errno(err, "rootfs %s", plan->rootfs);
+    /* Mount points must still be made in it: read-only comes last. */
+    rootfs->root = clone_mount(plan->rootfs, false, attributes);
+    ret = rootfs->root < 0 ? rootfs->root : attach(rootfs->root, place);
+    if (ret < 0)
+        return error_set(err, -ret, "rootfs %s: %s", plan->rootfs, strerror(-ret));
+    if (plan->spec->root_readonly)
+        attributes |= MOUNT_ATTR_RDONLY;
+    ret = clone_mount(plan->rootfs, false, attributes);
+    if (ret < 0)
+        return error_set(err, -ret, "rootfs: cannot share %s: %s", plan->rootfs, strerror(-ret));
+    rootfs->shares[0] = ret;
+    return 0;
+}
+
+int rootfs_build(struct plan *plan, struct rootfs *rootfs, struct error *err)
+{
+    struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
+    int ret;
+
+    rootfs->root = -1;
+    rootfs->shares = arena_array(&plan->arena, plan->share_count, sizeof(*rootfs->shares));
+    if (!rootfs->shares)
+        return error_set(err, ENOMEM, "out of memory");
+    ret = add_root(plan, rootfs, err);
+    for (size_t i = 0; ret == 0 && i < plan->mount_count; i++)
+        ret = add_mount(rootfs, &plan->mounts[i], err);
+    if (ret < 0 || !plan->spec->root_readonly)
+        return ret;
+    if (mount_setattr(rootfs->root, "", AT_EMPTY_PATH, &readonly, sizeof(readonly)) < 0)
+        return error_set_errno(err, "rootfs: make read-only");
+    return 0;
+}
+
+int rootfs_enter(const struct rootfs *rootfs, struct error *err)
+{
+    if (fchdir(rootfs->root) < 0)
+        return error_set_errno(err, "rootfs: chdir");
+    /* The old root comes to lie on top of the new one, so "." names it until it is taken off. */
+    if (syscall(SYS_pivot_root, ".", ".") < 0)
+        return error_set_errno(err, "rootfs: pivot_root");
+    if (umount2(".", MNT_DETACH) < 0)
+        return error_set_errno(err, "rootfs: umount the host's root");
+    return chdir("/") < 0 ? error_set_errno(err, "rootfs: chdir /") : 0;
+}
