@@ -24,22 +24,26 @@ struct control_server {
     struct loop *loop;
     struct session *session;
     int listen_fd;
-    unsigned int busy;
+    bool full; /* no place for another client: the listening socket is not watched */
     struct client clients[CLIENTS_MAX];
     uint8_t packet[CONTROL_PACKET_MAX];
 };
 
-static void handle_listen(void *context, int fd, uint32_t events);
+static void listen_again(struct control_server *server)
+{
+    if (server->full)
+        loop_modify(server->loop, server->listen_fd, EPOLLIN);
+    server->full = false;
+}
 
 static void drop(struct client *client)
 {
-    struct control_server *server = client->server;
-
-    loop_remove(server->loop, client->fd);
+    loop_remove(client->server->loop, client->fd);
     close(client->fd);
     client->fd = -1;
-    if (server->busy-- == CLIENTS_MAX)
-        loop_modify(server->loop, server->listen_fd, EPOLLIN);
+    /* The place of one that waits for its start stays taken until that is answered. */
+    if (!client->start_pending)
+        listen_again(client->server);
 }
 
 static void answer(struct client *client, uint32_t sequence, const struct error *failure,
@@ -66,6 +70,22 @@ static void started(void *context, const struct error *failure)
     client->start_pending = false;
     if (client->fd >= 0)
         answer(client, client->start_sequence, failure, NULL);
+    else
+        listen_again(client->server);
+}
+
+static void handle_start(struct client *client, uint32_t sequence)
+{
+    struct error failure;
+
+    if (client->start_pending) {
+        error_set(&failure, EINVAL, "cannot start a container that has been started");
+        answer(client, sequence, &failure, NULL);
+        return;
+    }
+    client->start_sequence = sequence;
+    client->start_pending = true;
+    session_start(client->server->session, started, client);
 }
 
 static void handle_signal(struct client *client, const struct protocol_header *header,
@@ -106,9 +126,7 @@ static void handle_request(struct client *client, size_t length)
                session_state(server->session) < SESSION_RUNNING ? "created" : "running");
         break;
     case CONTROL_START:
-        client->start_sequence = header.sequence;
-        client->start_pending = true;
-        session_start(server->session, started, client);
+        handle_start(client, header.sequence);
         break;
     case CONTROL_SIGNAL:
         handle_signal(client, &header,
@@ -146,6 +164,7 @@ static void handle_listen(void *context, int fd, uint32_t events)
         if (server->clients[i].fd < 0 && !server->clients[i].start_pending)
             client = &server->clients[i];
     if (!client) {
+        server->full = true;
         loop_modify(server->loop, fd, 0);
         return;
     }
@@ -155,10 +174,7 @@ static void handle_listen(void *context, int fd, uint32_t events)
     if (loop_add(server->loop, client->fd, EPOLLIN, handle_client, client) < 0) {
         close(client->fd);
         client->fd = -1;
-        return;
     }
-    if (++server->busy == CLIENTS_MAX)
-        loop_modify(server->loop, fd, 0);
 }
 
 int control_server_create(struct control_server **out, struct loop *loop, int listen_fd,

@@ -228,24 +228,29 @@ static void deliver_events(struct vsock_connection *connection)
     }
 }
 
-/*
- * Tells the service what happened, and passes receive buffers to the connections that wait for
- * them: each has one turn, in the order in which they came.
- */
 static void deliver(struct vsock *vsock)
+{
+    struct vsock_connection *connection;
+
+    while ((connection = TAILQ_FIRST(&vsock->events)))
+        deliver_events(connection);
+}
+
+/*
+ * Passes receive buffers to the connections that wait for them: each has one turn, in the order in
+ * which they came.
+ */
+static void share_buffers(struct vsock *vsock)
 {
     struct virtqueue *rx = &vsock->device.queues[VSOCK_QUEUE_RX];
     struct vsock_connection *connection;
 
     vsock->wake_round++;
-    for (;;) {
-        while ((connection = TAILQ_FIRST(&vsock->events)))
-            deliver_events(connection);
-        connection = TAILQ_FIRST(&vsock->blocked);
-        if (!connection || connection->wake_round == vsock->wake_round || !virtqueue_has_next(rx))
-            return;
+    while ((connection = TAILQ_FIRST(&vsock->blocked)) &&
+           connection->wake_round != vsock->wake_round && virtqueue_has_next(rx)) {
         transmit_unblock(connection);
         connection_add_event(connection, EVENT_WRITABLE);
+        deliver(vsock);
     }
 }
 
@@ -259,6 +264,7 @@ static void kick(struct virtio_device *device)
     transmit_flush(vsock);
     interrupt_driver(vsock); /* the guest need not wait for the service */
     deliver(vsock);
+    share_buffers(vsock);
     transmit_listen(vsock);
     vsock_leave(vsock);
 }

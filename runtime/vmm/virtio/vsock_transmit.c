@@ -241,7 +241,6 @@ static size_t send_piece(struct vsock_connection *connection, const struct virtq
         length = peer_credit(connection);
     header = make_header(connection, VIRTIO_VSOCK_OP_RW, 0, length);
     put_packet(connection->vsock, chain, &header, data, length);
-    remove_pending(connection, PENDING_CREDIT_UPDATE); /* the header told it */
     connection->sent += (uint32_t)length;
     return length;
 }

@@ -29,7 +29,7 @@
 
 static struct kvm_cpuid_entry2 *find(struct cpuid_table *table, uint32_t function, uint32_t index)
 {
-    for (uint32_t i = 0; i < table->header.nent; i++)
+    for (uint32_t i = 0; i < table->count; i++)
         if (table->entries[i].function == function && table->entries[i].index == index)
             return &table->entries[i];
     return NULL;
@@ -38,7 +38,7 @@ static struct kvm_cpuid_entry2 *find(struct cpuid_table *table, uint32_t functio
 /* Without XSAVE nothing that lives in its area may be announced either. */
 static void drop_xsave(struct cpuid_table *table)
 {
-    for (uint32_t i = 0; i < table->header.nent; i++) {
+    for (uint32_t i = 0; i < table->count; i++) {
         struct kvm_cpuid_entry2 *e = &table->entries[i];
 
         switch (e->function) {
@@ -146,7 +146,7 @@ void cpuid_adjust(struct cpuid_table *table, const struct cpuid_host *host, unsi
         drop_xsave(table);
     else
         fix_xsave(table);
-    for (uint32_t i = 0; i < table->header.nent; i++) {
+    for (uint32_t i = 0; i < table->count; i++) {
         struct kvm_cpuid_entry2 *e = &table->entries[i];
 
         flat_topology(e, index);
@@ -175,8 +175,8 @@ int cpuid_supported(int kvm_fd, struct cpuid_table *table, struct cpuid_host *ho
                     struct error *err)
 {
     memset(table, 0, sizeof(*table));
-    table->header.nent = CPUID_ENTRIES_MAX;
-    if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &table->header) < 0)
+    table->count = CPUID_ENTRIES_MAX;
+    if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, table) < 0)
         return error_set_errno(err, "KVM_GET_SUPPORTED_CPUID");
     host->deadline_timer = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0;
     host->emulated = host_is_tcg();

@@ -4,15 +4,21 @@
 
 #include <linux/kvm.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "lib/error.h"
 
 #define CPUID_ENTRIES_MAX 256
 
+/* struct kvm_cpuid2 with room for its entries. */
 struct cpuid_table {
-    struct kvm_cpuid2 header;
+    uint32_t count;
+    uint32_t padding;
     struct kvm_cpuid_entry2 entries[CPUID_ENTRIES_MAX];
 };
+_Static_assert(offsetof(struct cpuid_table, entries) == sizeof(struct kvm_cpuid2),
+               "KVM_GET_SUPPORTED_CPUID and KVM_SET_CPUID2 take it as one");
 
 /* What cannot be read from the leaves themselves. */
 struct cpuid_host {

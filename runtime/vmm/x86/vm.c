@@ -44,7 +44,7 @@ static int set_cpuid(struct kvm *kvm, int vcpu_fd, unsigned int index, unsigned 
     }
     table = supported;
     cpuid_adjust(&table, &host, index, cpus);
-    if (ioctl(vcpu_fd, KVM_SET_CPUID2, &table.header) < 0)
+    if (ioctl(vcpu_fd, KVM_SET_CPUID2, &table) < 0)
         return error_set_errno(err, "KVM_SET_CPUID2");
     return 0;
 }

@@ -1,0 +1,310 @@
+/* Paths inside a root, the mount tree, and looking for executables in it. */
+#include "oci_world.h"
+
+#include <limits.h>
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/statvfs.h>
+#include <sys/wait.h>
+
+#include "lib/fd.h"
+#include "oci/resolve.h"
+#include "oci/rootfs.h"
+#include "oci/rootpath.h"
+
+static int open_root(const struct world *world)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/rootfs", world->directory);
+    return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+}
+
+static void test_paths_are_cleaned(void **state)
+{
+    static const struct {
+        const char *path, *cleaned;
+    } rows[] = {
+        { "/", "/" },           { "", "/" },           { "a", "/a" },
+        { "//a///b/", "/a/b" }, { "/a/./b", "/a/b" },  { "/a/../b", "/b" },
+        { "/../../x", "/x" },   { "/a/b/../..", "/" }, { "/...", "/..." },
+        { "/a/..b", "/a/..b" },
+    };
+    char out[PATH_MAX], *longest = malloc(2 * PATH_MAX);
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        assert_int_equal(rootpath_clean(rows[i].path, out), 0);
+        assert_string_equal(out, rows[i].cleaned);
+    }
+    memset(longest, 'a', 2 * PATH_MAX);
+    longest[2 * PATH_MAX - 1] = '\0';
+    assert_int_equal(rootpath_clean(longest, out), -ENAMETOOLONG);
+    free(longest);
+    assert_true(rootpath_is_below("/a/b", "/a"));
+    assert_true(rootpath_is_below("/a", "/a"));
+    assert_true(rootpath_is_below("/a", "/"));
+    assert_false(rootpath_is_below("/ab", "/a"));
+}
+
+static mode_t mode_of(int root, const char *path)
+{
+    struct stat st;
+
+    return fstatat(root, path, &st, AT_SYMLINK_NOFOLLOW) < 0 ? 0 : st.st_mode;
+}
+
+static void make(int root, const char *path, bool is_file)
+{
+    struct error err;
+    int fd = rootpath_make(root, path, is_file, &err);
+
+    if (fd < 0)
+        fail_msg("%s", err.message);
+    close(fd);
+}
+
+static void test_mount_points_are_made(void **state)
+{
+    struct world *world = *state;
+    _cleanup_close_ int root = open_root(world);
+    struct error err;
+
+    make(root, "/a/b/c", false);
+    assert_true(S_ISDIR(mode_of(root, "a/b/c")));
+    make(root, "/a/b/f", true);
+    assert_true(S_ISREG(mode_of(root, "a/b/f")));
+    make(root, "/a/b/f", true);
+    make(root, "/", false);
+    assert_int_equal(rootpath_make(root, "/a/b/f/g", false, &err), -ENOTDIR);
+    assert_non_null(strstr(err.message, "/a/b/f/g"));
+}
+
+static void test_symlinks_of_the_image_stay_inside(void **state)
+{
+    struct world *world = *state;
+    _cleanup_close_ int root = open_root(world);
+    char outside[128];
+
+    snprintf(outside, sizeof(outside), "%s/outside", world->directory);
+    assert_int_equal(mkdir(outside, 0755), 0);
+    assert_int_equal(symlinkat(outside, root, "absolute"), 0);
+    assert_int_equal(symlinkat("../../../outside", root, "relative"), 0);
+    make(root, "/absolute/x", false);
+    make(root, "/relative/y", true);
+    assert_true(S_ISREG(mode_of(root, "outside/y")));
+    strcat(outside, "/x");
+    assert_int_equal(access(outside, F_OK), -1);
+    /* The absolute one was made inside, at the same path. */
+    assert_true(S_ISDIR(mode_of(root, outside + 1)));
+}
+
+static void test_dangling_links_are_followed_as_runc_does(void **state)
+{
+    struct world *world = *state;
+    _cleanup_close_ int root = open_root(world);
+    struct error err;
+
+    make(root, "/etc", false);
+    assert_int_equal(symlinkat("../run/resolve/stub.conf", root, "etc/resolv.conf"), 0);
+    make(root, "/etc/resolv.conf", true);
+    assert_true(S_ISLNK(mode_of(root, "etc/resolv.conf")));
+    assert_true(S_ISREG(mode_of(root, "run/resolve/stub.conf")));
+    assert_int_equal(symlinkat("loop2", root, "loop1"), 0);
+    assert_int_equal(symlinkat("loop1", root, "loop2"), 0);
+    assert_int_equal(rootpath_make(root, "/loop1/x", false, &err), -ELOOP);
+}
+
+/* Runs @body in a child with a mount namespace of its own. */
+static void in_namespace(struct world *world, int (*body)(struct world *world))
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        int ret;
+
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+            _exit(77);
+        ret = body(world);
+        if (ret)
+            fprintf(stderr, "line %d: %s\n", ret, world->err.message);
+        /* No leak report from a copy of the parent. */
+        _exit(ret != 0);
+    }
+    assert_true(pid > 0);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 77) {
+        print_message("skipped: mount namespaces need root\n");
+        skip();
+    }
+    assert_int_equal(status, 0);
+}
+
+#define CHECK(condition)     \
+    do {                     \
+        if (!(condition))    \
+            return __LINE__; \
+    } while (0)
+
+static int build_and_enter(struct world *world)
+{
+    struct rootfs rootfs;
+    struct statvfs fs;
+    struct stat st;
+
+    CHECK(rootfs_build(&world->plan, &rootfs, &world->err) == 0);
+    /* Shares: nothing of the tree lies on them, and the host refuses what is read-only. */
+    CHECK(faccessat(rootfs.shares[0], "data/inside", F_OK, 0) < 0);
+    CHECK(mkdirat(rootfs.shares[0], "made-by-share", 0755) == 0);
+    CHECK(faccessat(rootfs.shares[1], "inside", F_OK, 0) == 0);
+    CHECK(mkdirat(rootfs.shares[1], "x", 0755) < 0 && errno == EROFS);
+    CHECK(fstat(rootfs.shares[2], &st) == 0 && S_ISREG(st.st_mode));
+    CHECK(fstatvfs(rootfs.shares[0], &fs) == 0 && (fs.f_flag & ST_NODEV) &&
+          (fs.f_flag & ST_NOSUID));
+    CHECK(rootfs_enter(&rootfs, &world->err) == 0);
+    CHECK(access("/data/inside", F_OK) == 0);
+    CHECK(mkdir("/data/x", 0755) < 0 && errno == EROFS);
+    CHECK(access("/etc/file", F_OK) == 0);
+    CHECK(access("/tmp-mount/sub/inside", F_OK) == 0);
+    CHECK(access(world->directory, F_OK) < 0);
+    return 0;
+}
+
+static void test_the_tree(void **state)
+{
+    struct world *world = *state;
+    char path[128], top[2048];
+
+    snprintf(path, sizeof(path), "%s/volume", world->directory);
+    assert_int_equal(mkdir(path, 0755), 0);
+    world_file(world, "volume/inside", "x", 0644);
+    snprintf(top, sizeof(top),
+             "\"mounts\":["
+             "{\"destination\":\"/data\",\"source\":\"volume\",\"options\":[\"rbind\",\"ro\"]},"
+             "{\"destination\":\"/etc/file\",\"source\":\"volume/inside\",\"type\":\"bind\"},"
+             "{\"destination\":\"/tmp-mount\",\"source\":\"tmpfs\",\"type\":\"tmpfs\"},"
+             "{\"destination\":\"/tmp-mount/sub\",\"source\":\"volume\",\"type\":\"bind\"}]");
+    world_accepts(world, NULL, NULL, top);
+    in_namespace(world, build_and_enter);
+    /* Mount points on the guest's own mounts were not made in the image. */
+    snprintf(path, sizeof(path), "%s/rootfs/tmp-mount", world->directory);
+    assert_int_equal(access(path, F_OK), 0);
+    strcat(path, "/sub");
+    assert_int_equal(access(path, F_OK), -1);
+    world_release(world);
+}
+
+static int build_readonly(struct world *world)
+{
+    struct rootfs rootfs;
+
+    CHECK(rootfs_build(&world->plan, &rootfs, &world->err) == 0);
+    CHECK(mkdirat(rootfs.shares[0], "x", 0755) < 0 && errno == EROFS);
+    CHECK(mkdirat(rootfs.root, "x", 0755) < 0 && errno == EROFS);
+    CHECK(faccessat(rootfs.shares[0], "new/deep", F_OK, 0) == 0);
+    return 0;
+}
+
+static void test_a_readonly_root_still_gets_mount_points(void **state)
+{
+    struct world *world = *state;
+
+    world_accepts(world, NULL, NULL,
+                  "\"root\":{\"path\":\"rootfs\",\"readonly\":true},"
+                  "\"mounts\":[{\"destination\":\"/new/deep\",\"type\":\"tmpfs\"}]");
+    in_namespace(world, build_readonly);
+    world_release(world);
+}
+
+static int build_after_change(struct world *world)
+{
+    struct rootfs rootfs;
+
+    CHECK(rootfs_build(&world->plan, &rootfs, &world->err) == -EBUSY);
+    CHECK(strstr(world->err.message, "changed while the container was created"));
+    return 0;
+}
+
+static void test_a_source_that_changes_its_kind_is_refused(void **state)
+{
+    struct world *world = *state;
+    char path[128];
+
+    world_file(world, "source", "x", 0644);
+    world_accepts(world, NULL, NULL,
+                  "\"mounts\":[{\"destination\":\"/x\",\"source\":\"source\",\"type\":\"bind\"}]");
+    snprintf(path, sizeof(path), "%s/source", world->directory);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkdir(path, 0755), 0);
+    in_namespace(world, build_after_change);
+    world_release(world);
+}
+
+static void expect_resolved(struct world *world, const char *process, int ret, const char *text)
+{
+    _cleanup_close_ int root = open_root(world);
+
+    world_accepts(world, process, NULL,
+                  "\"mounts\":[{\"destination\":\"/guest\",\"type\":\"tmpfs\"}]");
+    assert_int_equal(resolve_executable(&world->plan, root, &world->err), ret);
+    if (text)
+        assert_string_equal(world->err.message, text);
+    world_release(world);
+}
+
+#define START "unable to start container process: exec: "
+
+static void test_executables_are_looked_for_as_runc_does(void **state)
+{
+    struct world *world = *state;
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/rootfs/bin", world->directory);
+    assert_int_equal(mkdir(path, 0755), 0);
+    world_file(world, "rootfs/bin/good", "x", 0755);
+    world_file(world, "rootfs/bin/plain", "x", 0644);
+    world_file(world, "rootfs/bin/mine", "x", 0700);
+    strcat(path, "/link");
+    assert_int_equal(symlink("/bin/good", path), 0);
+
+    expect_resolved(world, "\"args\":[\"good\"]", 0, NULL);
+    expect_resolved(world, "\"args\":[\"link\"]", 0, NULL);
+    expect_resolved(world, "\"args\":[\"/bin/good\"]", 0, NULL);
+    expect_resolved(world, "\"args\":[\"./good\"],\"cwd\":\"/bin\"", 0, NULL);
+    expect_resolved(world, "\"args\":[\"good\"],\"env\":[\"PATH=/x:/bin\"]", 0, NULL);
+    expect_resolved(world, "\"args\":[\"good\"],\"env\":[\"PATH=/guest\"]", 0, NULL);
+    expect_resolved(world, "\"args\":[\"/guest/x\"]", 0, NULL);
+    expect_resolved(world, "\"args\":[\"nosuch\"]", -ENOENT,
+                    START "\"nosuch\": executable file not found in $PATH");
+    expect_resolved(world, "\"args\":[\"good\"],\"env\":[]", -ENOENT,
+                    START "\"good\": executable file not found in $PATH");
+    expect_resolved(world, "\"args\":[\"plain\"]", -ENOENT,
+                    START "\"plain\": executable file not found in $PATH");
+    expect_resolved(world, "\"args\":[\"/bin/plain\"]", -EACCES,
+                    START "\"/bin/plain\": permission denied");
+    expect_resolved(world, "\"args\":[\"/bin\"]", -EISDIR, START "\"/bin\": is a directory");
+    expect_resolved(world, "\"args\":[\"/nosuch\"]", -ENOENT,
+                    START "\"/nosuch\": stat /nosuch: no such file or directory");
+    expect_resolved(world, "\"args\":[\"/bin/good/x\"]", -ENOTDIR,
+                    START "\"/bin/good/x\": stat /bin/good/x: not a directory");
+    expect_resolved(world, "\"args\":[\"/bin/mine\"],\"user\":{\"uid\":1000,\"gid\":1000}", -EACCES,
+                    START "\"/bin/mine\": permission denied");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_paths_are_cleaned),
+        TEST(test_mount_points_are_made),
+        TEST(test_symlinks_of_the_image_stay_inside),
+        TEST(test_dangling_links_are_followed_as_runc_does),
+        TEST(test_the_tree),
+        TEST(test_a_readonly_root_still_gets_mount_points),
+        TEST(test_a_source_that_changes_its_kind_is_refused),
+        TEST(test_executables_are_looked_for_as_runc_does),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,357 @@
+/* Stream connections and the log of a guest: what they may claim, and how much they may say. */
+#include <stdio.h>
+
+#include "init/protocol.h"
+#include "session_world.h"
+#include "vmm/report.h"
+#include "vmm/session.h"
+
+static struct vsock_connection *connect_stream(const struct world *w)
+{
+    return guest_connect(&session_service, w->session, PORT_STREAM);
+}
+
+/* ---- ports ---- */
+
+static void test_other_ports_are_refused(void **state)
+{
+    struct world *w = *state;
+
+    world_boot(w);
+    assert_null(guest_connect(&session_service, w->session, 0));
+    assert_null(guest_connect(&session_service, w->session, 53));
+    assert_null(guest_connect(&session_service, w->session, 0xffffffff));
+}
+
+static void test_second_control_connection_is_refused(void **state)
+{
+    struct world *w = *state;
+
+    world_boot(w);
+    assert_null(guest_connect(&session_service, w->session, PORT_CONTROL));
+}
+
+static void test_nameless_connections_are_bounded(void **state)
+{
+    struct world *w = *state;
+    struct vsock_connection *held[8];
+
+    world_boot(w);
+    for (int i = 0; i < 8; i++) {
+        held[i] = connect_stream(w);
+        assert_non_null(held[i]);
+    }
+    assert_null(connect_stream(w));
+    /* One that goes, one that gets its name, and one that is broken make room. */
+    guest_close(held[0]);
+    held[0] = connect_stream(w);
+    assert_non_null(held[0]);
+    guest_write(held[1], "not a message at all, is it?", 28);
+    assert_true(held[1]->reset);
+    held[1] = connect_stream(w);
+    assert_non_null(held[1]);
+    assert_null(connect_stream(w));
+}
+
+/* ---- names ---- */
+
+static void test_streams_carry_bytes_both_ways(void **state)
+{
+    struct world *w = *state;
+    struct vsock_connection *in, *out, *err;
+    char seen[64];
+
+    world_start(w);
+    in = init_opens_stream(w, 0);
+    out = init_opens_stream(w, 1);
+    err = init_opens_stream(w, 2);
+    assert_int_equal(write(w->io.far[0], "question", 8), 8);
+    guest_write(out, "answer", 6);
+    guest_write(err, "doubt", 5);
+    assert_true(world_run(w));
+    assert_int_equal(in->outbox_length, 8);
+    assert_memory_equal(in->outbox, "question", 8);
+    assert_int_equal(stdio_read(&w->io, 1, seen, sizeof(seen), NULL), 6);
+    assert_memory_equal(seen, "answer", 6);
+    assert_int_equal(stdio_read(&w->io, 2, seen, sizeof(seen), NULL), 5);
+    assert_memory_equal(seen, "doubt", 5);
+}
+
+static void test_name_in_pieces_and_data_behind_it(void **state)
+{
+    struct world *w = *state;
+    struct vsock_connection *out;
+    struct protocol_writer writer = { 0 };
+    char seen[16];
+
+    world_start(w);
+    out = connect_stream(w);
+    stream_header(&writer, 0, 1);
+    for (size_t i = 0; i + 1 < writer.length; i++)
+        guest_write(out, writer.data + i, 1);
+    guest_put(out, writer.data + writer.length - 1, 1);
+    guest_write(out, "data", 4);
+    free(writer.data);
+    assert_int_equal(stdio_read(&w->io, 1, seen, sizeof(seen), NULL), 4);
+    assert_memory_equal(seen, "data", 4);
+}
+
+static void test_names_that_are_refused(void **state)
+{
+    struct world *w = *state;
+    static const struct {
+        uint64_t process, stream;
+    } wrong[] = { { 1, 0 }, { 0, 3 }, { 0, UINT64_MAX }, { UINT64_MAX, 1 }, { 1ull << 32, 1 } };
+
+    world_start(w);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct vsock_connection *connection = connect_stream(w);
+        struct protocol_writer writer = { 0 };
+
+        stream_header(&writer, wrong[i].process, wrong[i].stream);
+        guest_write(connection, writer.data, writer.length);
+        free(writer.data);
+        assert_true(connection->reset);
+    }
+}
+
+static void test_first_messages_that_are_no_name(void **state)
+{
+    struct world *w = *state;
+
+    world_start(w);
+    for (int i = 0; i < 6; i++) {
+        struct vsock_connection *connection = connect_stream(w);
+        struct protocol_writer writer = { 0 };
+        static const char padding[300];
+
+        protocol_begin(&writer, i == 0 ? MESSAGE_HELLO : MESSAGE_STREAM, 0, 0);
+        if (i == 1)
+            protocol_put_u64(&writer, FIELD_STREAM, 1);
+        if (i == 2)
+            protocol_put_u64(&writer, FIELD_PROCESS, 0);
+        if (i == 3)
+            protocol_put_bytes(&writer, FIELD_TEXT, padding, sizeof(padding));
+        if (i >= 4) {
+            protocol_put_u64(&writer, FIELD_PROCESS, 0);
+            protocol_put_bytes(&writer, FIELD_STREAM, "\1\0\0\0", i == 4 ? 4 : 0);
+        }
+        assert_int_equal(protocol_finish(&writer), 0);
+        if (i == 5)
+            protocol_store32(writer.data + 16, 0xffffffff);
+        guest_write(connection, writer.data, writer.length);
+        free(writer.data);
+        assert_true(connection->reset);
+    }
+    assert_int_equal(session_state(w->session), SESSION_RUNNING);
+}
+
+static void test_stream_claimed_twice(void **state)
+{
+    struct world *w = *state;
+    struct vsock_connection *first, *second;
+    char seen[16];
+
+    world_start(w);
+    first = init_opens_stream(w, 1);
+    second = init_opens_stream(w, 1);
+    assert_true(second->reset);
+    /* Not even after the first has gone: a broken stream stays broken. */
+    guest_write(first, "mine", 4);
+    guest_close(first);
+    second = init_opens_stream(w, 1);
+    assert_true(second->reset);
+    assert_int_equal(stdio_read(&w->io, 1, seen, sizeof(seen), NULL), 4);
+}
+
+static void test_half_closed_before_it_had_a_name(void **state)
+{
+    struct world *w = *state;
+    struct vsock_connection *in, *out;
+    struct protocol_writer writer = { 0 };
+    char seen[16];
+    bool eof;
+
+    world_start(w);
+    in = connect_stream(w);
+    guest_half_close(in, true);
+    stream_header(&writer, 0, 0);
+    guest_write(in, writer.data, writer.length);
+    assert_int_equal(write(w->io.far[0], "x", 1), -1);
+    out = connect_stream(w);
+    guest_put(out, "", 0);
+    guest_half_close(out, false);
+    stream_header(&writer, 0, 1);
+    guest_put(out, writer.data, writer.length);
+    guest_write(out, "all", 3);
+    free(writer.data);
+    assert_int_equal(stdio_read(&w->io, 1, seen, sizeof(seen), &eof), 3);
+    assert_true(eof);
+}
+
+static void test_reader_that_has_gone(void **state)
+{
+    struct world *w = *state;
+    struct vsock_connection *out;
+
+    world_start(w);
+    out = init_opens_stream(w, 1);
+    fd_close(&w->io.far[1]);
+    assert_true(world_run(w));
+    assert_true(out->reset);
+    assert_int_equal(session_state(w->session), SESSION_RUNNING);
+}
+
+/* Broken at the very moment of its claim, by bytes that came with the name. */
+static void test_reader_that_had_gone_before_the_claim(void **state)
+{
+    struct world *w = *state;
+    struct vsock_connection *out;
+    struct protocol_writer writer = { 0 };
+
+    world_start(w);
+    fd_close(&w->io.far[1]);
+    assert_true(world_run(w));
+    out = connect_stream(w);
+    stream_header(&writer, 0, 1);
+    guest_put(out, writer.data, writer.length);
+    free(writer.data);
+    guest_write(out, "nobody", 6);
+    assert_true(out->reset);
+    init_exits(w, 0);
+    assert_false(world_run(w));
+}
+
+static void test_exit_waits_for_the_last_byte(void **state)
+{
+    struct world *w = *state;
+    struct vsock_connection *out, *err;
+    char seen[4096];
+
+    world_start(w);
+    out = init_opens_stream(w, 1);
+    err = init_opens_stream(w, 2);
+    stdio_fill(1);
+    stdio_fill(2);
+    guest_write(out, "o", 1);
+    guest_write(err, "e", 1);
+    init_exits(w, 1);
+    assert_true(world_run(w));
+    while (stdio_read(&w->io, 1, seen, sizeof(seen), NULL) == sizeof(seen))
+        ;
+    assert_true(world_run(w));
+    while (stdio_read(&w->io, 2, seen, sizeof(seen), NULL) == sizeof(seen))
+        ;
+    assert_false(world_run(w));
+    assert_int_equal(stdio_read(&w->io, 1, seen, sizeof(seen), NULL), 1);
+    assert_int_equal(stdio_read(&w->io, 2, seen, sizeof(seen), NULL), 1);
+}
+
+/* ---- the log ---- */
+
+static void init_logs(const struct world *w, const char *text)
+{
+    struct protocol_writer writer = { 0 };
+
+    protocol_begin(&writer, MESSAGE_LOG, 0, 0);
+    protocol_put_string(&writer, FIELD_TEXT, text);
+    init_sends(w, &writer);
+}
+
+static void test_log_before_hello(void **state)
+{
+    struct world *w = *state;
+
+    world_boot(w);
+    init_logs(w, "modules\nmissing");
+    world_expect_report(w, "vmrt: guest: modules?missing\n");
+    init_says_hello(w);
+    assert_int_equal(session_state(w->session), SESSION_BOOTING);
+}
+
+static void test_log_without_text(void **state)
+{
+    struct world *w = *state;
+    struct protocol_writer writer = { 0 };
+
+    world_boot(w);
+    init_says(w, MESSAGE_LOG, 0);
+    protocol_begin(&writer, MESSAGE_LOG, 0, 0);
+    protocol_put_bytes(&writer, FIELD_TEXT, "open", 4);
+    init_sends(w, &writer);
+    world_expect_report(w, NULL);
+    assert_int_equal(session_state(w->session), SESSION_BOOTING);
+}
+
+/* Every line costs the host's log more than its text: short ones must not come cheap. */
+static void test_log_flood_is_bounded(void **state)
+{
+    static const char *const texts[] = { "", "a", "a line of some length, as a kernel may write" };
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        char log[] = "/tmp/session_test.XXXXXX";
+        int fd = mkstemp(log);
+        size_t total = 0, dropped = 0;
+        char seen[65536];
+        struct world *w;
+
+        world_teardown(state);
+        world_setup(state);
+        w = *state;
+        world_boot(w);
+        report_setup(fd, true);
+        for (int line = 0; line < 20000; line++) {
+            init_logs(w, texts[i]);
+            size_t n = stdio_read(&w->io, 2, seen, sizeof(seen) - 1, NULL);
+
+            seen[n] = '\0';
+            total += n;
+            dropped += strstr(seen, "further messages are dropped") != NULL;
+        }
+        report_setup(-1, false);
+        assert_int_equal(dropped, 1);
+        assert_true(total < 70000);
+        assert_true(lseek(fd, 0, SEEK_END) < 140000);
+        assert_int_equal(session_state(w->session), SESSION_BOOTING);
+        close(fd);
+        unlink(log);
+    }
+}
+
+/* The loop has other work than to wait for whoever should be reading stderr. */
+static void test_log_that_nobody_reads(void **state)
+{
+    struct world *w = *state;
+
+    world_boot(w);
+    stdio_fill(2);
+    init_logs(w, "hello?");
+    init_says_hello(w);
+    assert_int_equal(session_state(w->session), SESSION_BOOTING);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_other_ports_are_refused),
+        TEST(test_second_control_connection_is_refused),
+        TEST(test_nameless_connections_are_bounded),
+        TEST(test_streams_carry_bytes_both_ways),
+        TEST(test_name_in_pieces_and_data_behind_it),
+        TEST(test_names_that_are_refused),
+        TEST(test_first_messages_that_are_no_name),
+        TEST(test_stream_claimed_twice),
+        TEST(test_half_closed_before_it_had_a_name),
+        TEST(test_reader_that_has_gone),
+        TEST(test_reader_that_had_gone_before_the_claim),
+        TEST(test_exit_waits_for_the_last_byte),
+        TEST(test_log_before_hello),
+        TEST(test_log_without_text),
+        TEST(test_log_flood_is_bounded),
+        TEST(test_log_that_nobody_reads),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
