@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/random.h>
 #include <stdio.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -22,19 +23,23 @@
 static int setup_entropy(const struct protocol_field *field, const char *shares,
                          struct failure *failure)
 {
+    /* struct rand_pool_info with room for its bytes. */
     struct {
-        struct rand_pool_info info;
+        int entropy_count; /* bits */
+        int buf_size;      /* bytes */
         uint8_t bytes[SETUP_ENTROPY_MAX];
     } pool;
     const struct protocol_reader *value = &field->value;
     _cleanup_close_ int fd = -1;
 
+    _Static_assert(offsetof(__typeof__(pool), bytes) == offsetof(struct rand_pool_info, buf),
+                   "what RNDADDENTROPY takes");
     if (value->length == 0 || value->length > sizeof(pool.bytes))
         return failure_set(failure, EINVAL, "entropy: %zu bytes, expected 1 to %zu", value->length,
                            sizeof(pool.bytes));
     memset(&pool, 0, sizeof(pool));
-    pool.info.entropy_count = (int)value->length * 8;
-    pool.info.buf_size = (int)value->length;
+    pool.entropy_count = (int)value->length * 8;
+    pool.buf_size = (int)value->length;
     memcpy(pool.bytes, value->data, value->length);
     fd = open("/dev/random", O_WRONLY | O_CLOEXEC);
     if (fd < 0)

@@ -17,8 +17,8 @@
 
 #include "lib/fd.h"
 
-#define REMOVE_SECONDS 5
-#define DEFAULT_SLICE  "system.slice"
+#define REMOVE_TIMEOUT_MS 5000
+#define DEFAULT_SLICE     "system.slice"
 
 /* One mounted hierarchy. */
 struct hierarchy {
@@ -374,32 +374,37 @@ static void wait_for_change(const char *path, int milliseconds)
     (void)poll(&poller, 1, fd >= 0 ? milliseconds : 10);
 }
 
-static int remove_directory(const char *path, struct error *err)
+static int64_t now_ms(void)
 {
-    struct timespec start, now;
+    struct timespec now;
 
-    clock_gettime(CLOCK_MONOTONIC, &start);
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static int remove_directory(const char *path, int64_t deadline, struct error *err)
+{
     for (;;) {
         if (rmdir(path) == 0 || errno == ENOENT)
             return 0;
         if (errno != EBUSY)
             return error_set_errno(err, "control group %s", path);
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        if (now.tv_sec - start.tv_sec >= REMOVE_SECONDS)
-            return error_set(err, EBUSY, "control group %s: processes are still in it", path);
         remove_children(path, 0);
         if (rmdir(path) == 0)
             return 0;
+        if (now_ms() >= deadline)
+            return error_set(err, EBUSY, "control group %s: processes are still in it", path);
         wait_for_change(path, 100);
     }
 }
 
 int cgroup_remove(const struct cgroup *cgroup, struct error *err)
 {
+    int64_t deadline = now_ms() + REMOVE_TIMEOUT_MS;
     int ret = 0;
 
     for (size_t i = 0; i < cgroup->count; i++) {
-        int one = remove_directory(cgroup->paths[i], ret == 0 ? err : NULL);
+        int one = remove_directory(cgroup->paths[i], deadline, ret == 0 ? err : NULL);
 
         if (ret == 0)
             ret = one;

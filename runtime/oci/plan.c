@@ -70,6 +70,18 @@ static int check_namespace(size_t index, const struct spec_namespace *ns, struct
                      index, ns->type);
 }
 
+/*
+ * Docker asks for host networking by the path of a bind mount of the host's namespace, so the path
+ * tells nothing; the namespace's inode does.
+ */
+static bool is_own_network(const char *path)
+{
+    struct stat asked, own;
+
+    return stat(path, &asked) == 0 && stat("/proc/self/ns/net", &own) == 0 &&
+           asked.st_dev == own.st_dev && asked.st_ino == own.st_ino;
+}
+
 static int plan_namespaces(struct plan *plan, struct error *err)
 {
     const struct spec *spec = plan->spec;
@@ -87,6 +99,11 @@ static int plan_namespaces(struct plan *plan, struct error *err)
                              namespace_rows[i].type, namespace_rows[i].missing);
     network = find_namespace(spec, "network");
     plan->network_path = network ? network->path : NULL;
+    if (plan->network_path && is_own_network(plan->network_path))
+        return error_set(err, ENOTSUP,
+                         "config.json: linux.namespaces: network path %s is the host's own "
+                         "namespace: host networking is not supported in a VM",
+                         plan->network_path);
     cgroup = find_namespace(spec, "cgroup");
     plan->cgroup_namespace = cgroup && !cgroup->path;
     return 0;

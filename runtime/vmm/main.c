@@ -1,6 +1,7 @@
 /* vmrt-vmm: one virtual machine. Reads its plan, runs it, exits with the workload's status. */
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,6 +58,17 @@ static int fail(const struct error *err, int ready_fd)
     return SESSION_STATUS_FAILED;
 }
 
+/*
+ * A stdio descriptor that is closed would be taken by the next file opened here, and the guest
+ * could write into that. The root may be a container's, without a /dev/null.
+ */
+static void fill_stdio(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+            (void)open("/", O_RDONLY | O_DIRECTORY);
+}
+
 static int read_plan(int fd, const char *path, struct vm_plan *plan, struct error *err)
 {
     _cleanup_free_ char *text = NULL;
@@ -81,13 +93,15 @@ int main(int argc, char **argv)
     struct vm_plan plan;
     struct error err;
     int option, fd = -1, ret;
+    long number;
     char *end;
 
     while ((option = getopt_long(argc, argv, "hv", options, NULL)) != -1) {
         switch (option) {
         case 'p':
-            fd = (int)strtol(optarg, &end, 10);
-            if (*end || fd < 0) {
+            number = strtol(optarg, &end, 10);
+            fd = (int)number;
+            if (end == optarg || *end || number < 0 || number > INT_MAX) {
                 fprintf(stderr, "vmrt-vmm: --plan-fd: expected a descriptor, found %s\n", optarg);
                 return SESSION_STATUS_FAILED;
             }
@@ -107,6 +121,7 @@ int main(int argc, char **argv)
         fputs("vmrt-vmm: expected one plan file, or --plan-fd N; see --help\n", stderr);
         return SESSION_STATUS_FAILED;
     }
+    fill_stdio();
     umask(0);
     ret = read_plan(fd, fd < 0 ? argv[optind] : NULL, &plan, &err);
     report_setup(plan.log_fd, plan.log_json);

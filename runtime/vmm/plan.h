@@ -3,7 +3,7 @@
  * starts it, in a file when a person or a test does.
  *
  * Every file may be named by path ("kernel": "/x") or, from the runtime, by an inherited descriptor
- * ("kernel_fd": 5). docs/man/vmrt-vmm.8.md lists the keys.
+ * ("kernel_fd": 5). docs/man/vmrt-vmm.8 lists the keys.
  */
 #ifndef VMRT_VMM_PLAN_H
 #define VMRT_VMM_PLAN_H

@@ -203,6 +203,10 @@ static void handle_exit(struct session *session, struct protocol_reader fields)
     bool bad = false;
     uint64_t status;
 
+    if (session->state == SESSION_CREATED) {
+        fail(session, ECHILD, "the container's process was killed before it was started");
+        return;
+    }
     if (session->state != SESSION_RUNNING || protocol_find(fields, FIELD_STATUS, &field) != 1 ||
         (status = protocol_u64(&field, &bad), bad) || status > 255) {
         fail(session, EPROTO, "the guest's init reported an impossible exit");

@@ -116,6 +116,13 @@ write_containerd_toml() {
     [ "$(stat -c %a:%u:%g "$docker")" = 600:12:34 ]
 }
 
+@test "docker: the path is that of the programs that are installed" {
+    mkdir -p "$DESTDIR/var/lib/vmrt/install"
+    echo /opt/vmrt >"$DESTDIR/var/lib/vmrt/install/prefix"
+    register docker
+    [ "$(jq -r .runtimes.vmrt.path "$docker")" = /opt/vmrt/bin/vmrt ]
+}
+
 @test "docker: an empty daemon.json is as good as none" {
     mkdir -p "${docker%/*}"
     echo >"$docker"

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,9 +93,11 @@ static void start(struct fake *fake, int client)
         send_result(client, EACCES, refusal, NULL);
         _exit(126);
     }
+    /* A guest's processes end with their machine: those of a PID namespace with its first. */
+    if (unshare(CLONE_NEWPID) < 0)
+        _exit(104);
     fake->child = fork();
     if (fake->child == 0) {
-        /* A guest's processes end with their machine. */
         if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
             _exit(103);
         sigemptyset(&none);
