@@ -1,6 +1,8 @@
 # Docker drives vmrt through its ordinary commands.
 load common
 
+# Started here unless `lab run --docker` has done so; 3 is bats' own descriptor, not for daemons.
+setup_file() { docker-up </dev/null >/dev/null 2>&1 3>&-; }
 setup() {
     mkdir -p /srv/data && echo from-the-host >/srv/data/f
 }
