@@ -16,8 +16,7 @@ KERNEL = "/usr/local/lib/vmrt/vmlinux"
 LIBEXEC = "/usr/local/libexec/vmrt"
 ROOTFS = "/var/lib/vmrt-test/rootfs/busybox"
 # What vmrt-vmm passes as well, so that both boot the same way.
-CMDLINE = ("quiet loglevel=0 panic=-1 reboot=t noreplace-smp no_timer_check "
-           "rcupdate.rcu_expedited=1 random.trust_cpu=on")
+CMDLINE = "quiet loglevel=0 panic=-1 reboot=t"
 
 
 def bundle(directory):

@@ -17,16 +17,14 @@ static const struct payload payloads[] = {
     { "ports", run_ports },
     { "notify", run_notify },
     { "chaos", run_chaos },
+    { "init", run_init },
+    { "init-flood", run_init_flood },
 };
 
 static struct ring console;
 static char console_text[4096];
 static unsigned int console_used;
 static bool console_ready;
-
-/* The compiler may call these. */
-void *memcpy(void *to, const void *from, size_t length);
-void *memset(void *to, int value, size_t length);
 
 void *memcpy(void *to, const void *from, size_t length)
 {

@@ -86,6 +86,10 @@ _Noreturn void payload_fail(const char *what, uint64_t found);
 
 /* ---- text ---- */
 
+/* The compiler may call these, too. */
+void *memcpy(void *to, const void *from, size_t length);
+void *memset(void *to, int value, size_t length);
+
 void print(const char *text);
 void print_number(uint64_t value);
 void print_hex(uint64_t value);
@@ -144,6 +148,8 @@ void run_outside(void);
 void run_ports(void);
 void run_notify(void);
 void run_chaos(void);
+void run_init(void);
+void run_init_flood(void);
 
 /* Starts the other CPUs in @body, which must not return. Return: how many came. */
 unsigned int start_cpus(unsigned int count, void (*body)(void));

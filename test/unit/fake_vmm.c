@@ -88,13 +88,15 @@ static void start(struct fake *fake, int client)
 {
     const char *refusal = variable(fake, "FAKE_START");
     sigset_t none;
+    int exec_pipe[2];
+    char unused;
 
     if (refusal) {
         send_result(client, EACCES, refusal, NULL);
         _exit(126);
     }
     /* A guest's processes end with their machine: those of a PID namespace with its first. */
-    if (unshare(CLONE_NEWPID) < 0)
+    if (unshare(CLONE_NEWPID) < 0 || pipe2(exec_pipe, O_CLOEXEC) < 0)
         _exit(104);
     fake->child = fork();
     if (fake->child == 0) {
@@ -108,6 +110,11 @@ static void start(struct fake *fake, int client)
         execvp(fake->args[0], (char *const *)fake->args);
         _exit(127);
     }
+    /* Closed by the exec: then the child has also said that it dies with us. */
+    close(exec_pipe[1]);
+    if (read(exec_pipe[0], &unused, 1) != 0)
+        _exit(105);
+    close(exec_pipe[0]);
     send_result(client, 0, NULL, NULL);
 }
 

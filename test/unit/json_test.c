@@ -61,12 +61,23 @@ static void test_depth_is_bounded(void **state)
     memset(text, '[', depth);
     text[depth] = '\0';
     expect_invalid(text, "config.json: not valid JSON: nested more than 1000 deep");
+    /* A quote in a comment does not begin a string (yajl takes comments). */
+    memcpy(text, "/*\"*/", 5);
+    expect_invalid(text, "config.json: not valid JSON: nested more than 1000 deep");
     free(text);
-    /* Brackets in strings do not count. */
+    /* Ends in the middle of a string, of an escape, of what might be a comment. */
+    static const char *const cut[] = { "\"", "\"a", "\"a\\", "[/", "[//", "[/*", "[/* *" };
+    for (size_t i = 0; i < sizeof(cut) / sizeof(cut[0]); i++)
+        assert_int_equal(json_parse(cut[i], "config.json", &root, &err), -EINVAL);
+    /* Brackets in strings and comments do not count. */
     text = malloc(5000);
     strcpy(text, "[\"\\\"");
     memset(text + 4, '[', 3000);
-    strcpy(text + 3004, "\"]");
+    strcpy(text + 3004, "\"] // [[");
+    parse(text);
+    json_free(&root);
+    memcpy(text, "[/*", 3);
+    strcpy(text + 3004, "*/1]");
     parse(text);
     free(text);
 }

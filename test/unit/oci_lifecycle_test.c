@@ -96,9 +96,13 @@ static int life_teardown(void **state)
 {
     struct life *life = *state;
 
-    if (life->container.directory >= 0)
+    if (life->container.directory >= 0 &&
+        faccessat(life->container.directory, CONTAINER_STATE, F_OK, 0) == 0)
         (void)lifecycle_delete(life->root, &life->container, true, NULL);
     container_close(&life->container);
+    /* Monitors are children of this process. */
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
     nftw(life->world.directory, world_remove, 16, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
     free(life);
     return 0;

@@ -189,6 +189,23 @@ static void test_guest_mounts(void **state)
     assert_int_equal(world->plan.mounts[0].flags, MS_NOSUID | MS_STRICTATIME);
     world_release(world);
 
+    /* Without "mode": that of the directory it covers, tmpfs's own where there is none. */
+    world_file(world, "rootfs/there", "x", 0644);
+    world_accepts(
+        world, NULL, NULL,
+        "\"mounts\":[{\"destination\":\"/new\",\"type\":\"tmpfs\",\"options\":[\"size=1k\"]},"
+        "{\"destination\":\"/new/sub\",\"type\":\"tmpfs\"},"
+        "{\"destination\":\"/there\",\"type\":\"tmpfs\"},"
+        "{\"destination\":\"/v\",\"type\":\"bind\",\"source\":\"rootfs\"},"
+        "{\"destination\":\"/v/there\",\"type\":\"tmpfs\"},"
+        "{\"destination\":\"/v/new\",\"type\":\"tmpfs\"}]");
+    assert_string_equal(world->plan.mounts[0].data, "size=1k,mode=1777");
+    assert_string_equal(world->plan.mounts[1].data, "mode=1777");
+    assert_null(world->plan.mounts[2].data);
+    assert_null(world->plan.mounts[4].data);
+    assert_string_equal(world->plan.mounts[5].data, "mode=1777");
+    world_release(world);
+
     /* Kernel filesystems and shared memory of the host are the guest's own. */
     world_accepts(world, NULL, NULL, MOUNT("/host-sys", "bind", "/sys", "\"rbind\",\"ro\""));
     assert_string_equal(world->plan.mounts[0].type, "sysfs");

@@ -276,6 +276,29 @@ static void test_reset_while_another_cpu_notifies(void **state)
     expect_ok(*state, "race", ", \"cpus\": 2");
 }
 
+/* ---- a guest that is its own init ---- */
+
+static void test_from_hello_to_the_exit_status(void **state)
+{
+    struct vmm *vmm = *state;
+
+    vmm_need_kvm();
+    vmm_start(vmm, PLAN CONSOLE ", \"rng_late\": true }", payload(), "init");
+    if (vmm_wait(vmm) != 42)
+        fail_msg("%s", vmm->output);
+    assert_string_equal(vmm->output, "from bare metal\n");
+}
+
+static void test_init_that_floods(void **state)
+{
+    struct vmm *vmm = *state;
+
+    vmm_need_kvm();
+    vmm_start(vmm, PLAN ", \"rng_late\": true }", payload(), "init-flood");
+    assert_int_equal(vmm_wait(vmm), FAILED);
+    assert_string_equal(vmm->output, "vmrt: the guest's init sent a malformed message\n");
+}
+
 /* ---- from outside, while it runs ---- */
 
 #ifndef __SANITIZE_ADDRESS__ /* a VMM with sanitizers runs without sandbox */
@@ -417,6 +440,8 @@ int main(void)
         TEST(test_flood_of_notifications),
         TEST(test_noise_on_every_device),
         TEST(test_reset_while_another_cpu_notifies),
+        TEST(test_from_hello_to_the_exit_status),
+        TEST(test_init_that_floods),
 #ifndef __SANITIZE_ADDRESS__
         TEST(test_every_thread_is_in_its_sandbox),
 #endif

@@ -27,6 +27,23 @@ static void test_precedence(void **state)
     world_release(world);
 }
 
+/* The file that is shipped says what holds without one. */
+static void test_the_shipped_file(void **state)
+{
+    struct world *world = *state;
+
+    if (access("config/config.json", R_OK) < 0) {
+        print_message("skipped: not run from the top of the tree\n");
+        skip();
+    }
+    world->host_file = "config/config.json";
+    world_accepts(world, "\"env\":[\"VMRT_CPUS=1\"]", NULL, NULL);
+    assert_int_equal(world->settings.values[SETTING_MEMORY].number, 512);
+    assert_string_equal(world->settings.values[SETTING_CONSOLE].text, "off");
+    assert_int_equal(world->settings.values[SETTING_CPUS].number, 1);
+    world_release(world);
+}
+
 static void test_defaults_without_a_file(void **state)
 {
     struct world *world = *state;
@@ -143,6 +160,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_precedence),
         TEST(test_defaults_without_a_file),
+        TEST(test_the_shipped_file),
         TEST(test_bad_values_are_named),
         TEST(test_the_host_decides_what_a_container_may_say),
         TEST(test_paths_of_a_container_stay_in_the_hosts_directories),

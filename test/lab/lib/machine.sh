@@ -60,7 +60,7 @@ machine_argv() {
     [[ -z $vmrt_disk ]] || add_disk vmrt "$(quoted "$vmrt_disk"),readonly=on"
 
     set -- "$@" console=ttyS0 quiet panic=-1 mitigations=off audit=0 apparmor=0 \
-        random.trust_cpu=1 net.ifnames=0
+        random.trust_cpu=1 net.ifnames=0 no_timer_check tsc=reliable nowatchdog
     if [[ $with_tree = 1 ]]; then
         add_share src "$tree" ,readonly=on
         set -- "$@" lab.tree
