@@ -3,7 +3,7 @@ GUEST         := $(BUILD)/guest/payload
 GUEST_OBJECTS := $(patsubst test/guest/%,$(BUILD)/guest/%.o,$(wildcard test/guest/*.c test/guest/*.S))
 GUEST_CFLAGS   = -std=gnu17 -O2 $(WARNINGS) -ffreestanding -fno-pie -fno-stack-protector \
                  -fno-asynchronous-unwind-tables -fcf-protection=none -mcmodel=small -mno-red-zone \
-                 -mgeneral-regs-only -MMD -MP
+                 -mgeneral-regs-only -I. -MMD -MP
 
 $(BUILD)/guest/%.o: test/guest/%
 	@mkdir -p $(@D)

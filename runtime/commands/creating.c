@@ -17,6 +17,7 @@
 
 static int check(const struct creating *options, struct error *err)
 {
+    const char *notify = getenv("NOTIFY_SOCKET");
     char *end;
 
     if (options->preserve_fds && (strtol(options->preserve_fds, &end, 10) != 0 || *end))
@@ -24,7 +25,7 @@ static int check(const struct creating *options, struct error *err)
                          "--preserve-fds %s: file descriptors cannot be passed into a virtual "
                          "machine",
                          options->preserve_fds);
-    if (getenv("NOTIFY_SOCKET") && getenv("NOTIFY_SOCKET")[0])
+    if (notify && notify[0])
         return error_set(err, ENOTSUP,
                          "NOTIFY_SOCKET is set: a virtual machine cannot report readiness to "
                          "systemd yet; unset it (podman: --sdnotify=conmon)");

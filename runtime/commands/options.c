@@ -75,12 +75,12 @@ static enum options_result parse(const char *command, const struct option_row *r
                                  bool global, int argc, char **argv)
 {
     struct option options[ROWS_MAX + 2] = { { 0 } };
-    char letters[2 * ROWS_MAX + 8] = "";
+    char letters[2 * ROWS_MAX + 8];
     int value;
 
     if (count > ROWS_MAX)
         return OPTIONS_ERROR;
-    strcpy(letters, global ? "+:" : ":");
+    snprintf(letters, sizeof(letters), "%s", global ? "+:" : ":");
     make_tables(rows, count, !global, options, letters);
     optind = 0; /* glibc: start anew */
     opterr = 0;

@@ -74,11 +74,11 @@ int fd_read_all(int fd, size_t limit, char **data, size_t *length)
             return -EFBIG;
         if (used + 1 < capacity)
             break;
-        char *larger = realloc(buffer, capacity * 2);
-        if (!larger)
-            return -ENOMEM;
-        buffer = larger;
         capacity *= 2;
+        char *larger = realloc(buffer, capacity);
+        if (!larger)
+            return -ENOMEM; /* NOLINT(clang-analyzer-unix.Malloc): freed by its cleanup */
+        buffer = larger;
     }
     buffer[used] = '\0';
     *data = steal_pointer(&buffer);

@@ -8,12 +8,48 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* yajl frees its tree by recursion: deeper than this is refused before it is read. */
+#define DEPTH_MAX 1000
+
+/* The last byte of the string or comment that begins at @text, or of the whole text. */
+static const char *skip_quoted(const char *text)
+{
+    const char *end;
+
+    if (*text == '/') {
+        end = strstr(text, text[1] == '*' ? "*/" : "\n");
+        return end ? end + (text[1] == '*') : text + strlen(text) - 1;
+    }
+    for (text++; *text && *text != '"'; text++)
+        if (*text == '\\' && text[1])
+            text++;
+    return *text ? text : text - 1;
+}
+
+static bool too_deep(const char *text)
+{
+    unsigned int depth = 0;
+
+    for (; *text && depth <= DEPTH_MAX; text++) {
+        if (*text == '"' || (*text == '/' && (text[1] == '*' || text[1] == '/')))
+            text = skip_quoted(text);
+        else if (*text == '[' || *text == '{')
+            depth++;
+        else if ((*text == ']' || *text == '}') && depth > 0)
+            depth--;
+    }
+    return depth > DEPTH_MAX;
+}
+
 int json_parse(const char *text, const char *file, struct json *root, struct error *err)
 {
     char detail[512] = "";
 
     memset(root, 0, sizeof(*root));
     root->file = file;
+    if (too_deep(text))
+        return error_set(err, EINVAL, "%s: not valid JSON: nested more than %d deep", file,
+                         DEPTH_MAX);
     root->value = yajl_tree_parse(text, detail, sizeof(detail));
     if (root->value)
         return 0;

@@ -76,10 +76,9 @@ static char *format_text(const char *level, const char *text, const char *stamp)
 
 static void write_line(int fd, const char *level, const char *text)
 {
-    _cleanup_free_ char *line = NULL;
     struct timespec now;
     struct tm utc;
-    char stamp[40];
+    char stamp[40], *line;
     size_t length;
 
     clock_gettime(CLOCK_REALTIME, &now);
@@ -92,6 +91,7 @@ static void write_line(int fd, const char *level, const char *text)
     length = strlen(line);
     line[length] = '\n';
     (void)fd_write_full(fd, line, length + 1);
+    free(line);
 }
 
 static void format(char *text, size_t size, const char *fmt, va_list args)

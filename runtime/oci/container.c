@@ -129,8 +129,8 @@ static int read_annotations(struct container *container, struct error *err)
     int ret = json_expect_object(&object, err);
 
     container->annotations = arena_array(&container->arena, count, sizeof(struct spec_pair));
-    if (ret == 0 && !container->annotations)
-        ret = error_set(err, ENOMEM, "out of memory");
+    if (!container->annotations)
+        return error_set(err, ENOMEM, "out of memory");
     for (size_t i = 0; ret == 0 && i < count; i++) {
         struct spec_pair *pair = &container->annotations[container->annotation_count];
         struct json value = json_pair(&object, i, &pair->key);

@@ -65,13 +65,11 @@ static int parse_answer(const uint8_t *packet, size_t length, struct control_ans
 static int exchange(int fd, const struct protocol_writer *request, int timeout_ms,
                     struct control_answer *answer)
 {
-    _cleanup_free_ uint8_t *packet = malloc(CONTROL_PACKET_MAX);
+    _cleanup_free_ uint8_t *packet = NULL;
     struct pollfd polled = { .fd = fd, .events = POLLIN };
     ssize_t length;
     int n;
 
-    if (!packet)
-        return -ENOMEM;
     n = fd_send_message(fd, request->data, request->length, NULL, 0);
     if (n < 0)
         return n == -EPIPE || n == -ECONNRESET ? -ENOTCONN : n;
@@ -80,6 +78,9 @@ static int exchange(int fd, const struct protocol_writer *request, int timeout_m
     while (n < 0 && errno == EINTR);
     if (n <= 0)
         return n == 0 ? -ETIMEDOUT : -errno;
+    packet = malloc(CONTROL_PACKET_MAX);
+    if (!packet)
+        return -ENOMEM;
     length = fd_receive_message(fd, packet, CONTROL_PACKET_MAX, NULL, NULL);
     if (length == 0 || length == -ECONNRESET)
         return -ENOTCONN;

@@ -84,13 +84,18 @@ static bool read_at(int fd, void *data, size_t length, uint64_t offset)
 
 static bool segment_has_note(int fd, const Elf64_Phdr *segment)
 {
-    _cleanup_free_ unsigned char *data = NULL;
+    unsigned char *data;
+    bool found;
 
     if (segment->p_type != PT_NOTE || segment->p_filesz > NOTES_MAX)
         return false;
     data = malloc(segment->p_filesz + 1);
-    return data && read_at(fd, data, segment->p_filesz, segment->p_offset) &&
-           has_pvh_note(data, segment->p_filesz);
+    if (!data)
+        return false;
+    found = read_at(fd, data, segment->p_filesz, segment->p_offset) &&
+            has_pvh_note(data, segment->p_filesz);
+    free(data);
+    return found;
 }
 
 int files_check_kernel(int fd, const char *name, struct error *err)

@@ -16,15 +16,6 @@
 
 #define OUTPUT_MAX 400 /* bytes of each stream that go into a message */
 
-static const char *const kind_names[HOOK_KINDS] = {
-    [HOOK_PRESTART] = "prestart",
-    [HOOK_CREATE_RUNTIME] = "createRuntime",
-    [HOOK_CREATE_CONTAINER] = "createContainer",
-    [HOOK_START_CONTAINER] = "startContainer",
-    [HOOK_POSTSTART] = "poststart",
-    [HOOK_POSTSTOP] = "poststop",
-};
-
 struct output {
     int fd;
     char text[OUTPUT_MAX + 1];
@@ -182,7 +173,7 @@ int hooks_run(const struct spec_hooks *hooks, enum spec_hook_kind kind, const ch
               const char *bundle, struct error *err)
 {
     for (size_t i = 0; i < hooks->count[kind]; i++) {
-        int ret = run_hook(&hooks->list[kind][i], kind_names[kind], i, state, bundle, err);
+        int ret = run_hook(&hooks->list[kind][i], spec_hook_names[kind], i, state, bundle, err);
 
         if (ret < 0)
             return ret;

@@ -168,8 +168,8 @@ static int exec_vmm(const struct monitor_request *request, int plan_fd, struct e
 
 int monitor_child(const struct monitor_request *request, int channel, int ready, struct error *err)
 {
-    struct rootfs rootfs;
-    struct vm_plan vm;
+    struct rootfs rootfs = { .root = -1 };
+    struct vm_plan vm = { 0 };
     int plan_fd, ret;
 
     reset_signals();

@@ -1,5 +1,6 @@
 /* Mounts and devices: which are shares of the host, which the guest makes, which cannot be had. */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
+#include "lib/fd.h"
 #include "lib/log.h"
 #include "oci/mount_options.h"
 #include "oci/rootpath.h"
@@ -263,6 +265,57 @@ static const char *strip_extensions(struct plan *plan, const struct plan_mount *
     return kept;
 }
 
+/* The mount planned so far that @target will lie on; NULL: the root filesystem. */
+static const struct plan_mount *find_cover(const struct plan *plan, const char *target)
+{
+    const struct plan_mount *cover = NULL;
+
+    for (size_t i = 0; i < plan->mount_count; i++)
+        if (rootpath_is_below(target, plan->mounts[i].target) &&
+            (!cover || strlen(plan->mounts[i].target) >= strlen(cover->target)))
+            cover = &plan->mounts[i];
+    return cover;
+}
+
+/* Is there something at the target before the mount points are made? */
+static bool target_exists(const struct plan *plan, const char *target)
+{
+    const struct plan_mount *cover = find_cover(plan, target);
+    const char *base = cover ? cover->source : plan->rootfs;
+    const char *rest = target + (cover ? strlen(cover->target) : 0);
+    _cleanup_close_ int root = -1, fd = -1;
+
+    if (cover && !cover->bind)
+        return false;
+    root = open(base, O_PATH | O_CLOEXEC);
+    fd = root < 0 ? -1 : rest[0] ? rootpath_open(root, rest, O_PATH) : steal_fd(&root);
+    return fd >= 0;
+}
+
+static bool has_mode(const char *data)
+{
+    for (const char *p = data; p; p = strchr(p, ',')) {
+        p += *p == ',';
+        if (strncmp(p, "mode=", 5) == 0)
+            return true;
+    }
+    return false;
+}
+
+/*
+ * As with runc, a tmpfs without "mode" has that of the directory it covers, and tmpfs's own default
+ * where there was none. The guest only sees the one that was made as its mount point.
+ */
+static int settle_mode(struct plan *plan, struct plan_mount *mount, struct error *err)
+{
+    if (strcmp(mount->type, "tmpfs") != 0 || has_mode(mount->data) ||
+        target_exists(plan, mount->target))
+        return 0;
+    mount->data = arena_format(&plan->arena, "%s%smode=1777", mount->data ? mount->data : "",
+                               mount->data ? "," : "");
+    return mount->data ? 0 : error_set(err, ENOMEM, "out of memory");
+}
+
 static int plan_guest_mount(struct plan *plan, const struct spec_mount *spec,
                             struct plan_mount *mount, const char *data, struct error *err)
 {
@@ -271,7 +324,7 @@ static int plan_guest_mount(struct plan *plan, const struct spec_mount *spec,
             make_guest_mount(mount, spec->type, data ? strip_extensions(plan, mount, data) : NULL);
             if (spec->source && spec->source[0])
                 mount->source = spec->source;
-            return 0;
+            return settle_mode(plan, mount, err);
         }
     return error_set(err, ENOTSUP, "%s.type: \"%s\" is not supported in a virtual machine",
                      mount->where, spec->type ? spec->type : "");
@@ -296,7 +349,7 @@ static int check_target(const struct plan_mount *mount, struct error *err)
 static int plan_mount(struct plan *plan, size_t index, struct plan_mount *mount, struct error *err)
 {
     const struct spec_mount *spec = &plan->spec->mounts[index];
-    struct mount_options options;
+    struct mount_options options = { 0 };
     char target[PATH_MAX];
     int ret;
 

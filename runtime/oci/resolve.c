@@ -74,7 +74,8 @@ static const char *go_words(int code)
     case EACCES:
         return "permission denied";
     case EISDIR:
-        return "is a directory";
+        /* Go before 1.20 said the latter, since then the former; engines look for either. */
+        return "is a directory: permission denied";
     case ENOTDIR:
         return "not a directory";
     case ELOOP:

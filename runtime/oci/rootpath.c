@@ -77,10 +77,11 @@ int rootpath_open(int root, const char *path, int flags)
 static int splice_link(char *remaining, const char *link)
 {
     char joined[PATH_MAX];
+    int length = snprintf(joined, sizeof(joined), "%s/%s", link, remaining);
 
-    if (snprintf(joined, sizeof(joined), "%s/%s", link, remaining) >= (int)sizeof(joined))
+    if (length >= (int)sizeof(joined))
         return -ENAMETOOLONG;
-    strcpy(remaining, joined);
+    memcpy(remaining, joined, (size_t)length + 1);
     return 0;
 }
 
@@ -112,10 +113,9 @@ static int follow_links(int root, const char *path, char *resolved)
     char remaining[PATH_MAX], candidate[PATH_MAX], link[PATH_MAX];
     unsigned int links = 0;
 
-    if (strlen(path) >= sizeof(remaining))
+    if (snprintf(remaining, sizeof(remaining), "%s", path) >= (int)sizeof(remaining))
         return -ENAMETOOLONG;
-    strcpy(remaining, path);
-    strcpy(resolved, "/");
+    memcpy(resolved, "/", 2);
     for (;;) {
         char *component = remaining + strspn(remaining, "/");
         size_t length = strcspn(component, "/");
@@ -141,7 +141,7 @@ static int follow_links(int root, const char *path, char *resolved)
         if (ret < 0)
             return ret;
         if (link[0] == '/')
-            strcpy(resolved, "/");
+            memcpy(resolved, "/", 2);
         else
             *strrchr(resolved, '/') = '\0';
     }

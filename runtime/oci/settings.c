@@ -111,9 +111,9 @@ static int confine_path(struct settings *settings, struct setting *value, const 
         if (!realpath(value->text, resolved))
             return error_set_errno(err, "%s: %s", value->origin, value->text);
     } else {
-        _cleanup_free_ char *parent = strndup(value->text, (size_t)(slash - value->text) + 1);
-
-        if (!parent || !realpath(parent, directory))
+        if (snprintf(resolved, sizeof(resolved), "%.*s", (int)(slash - value->text) + 1,
+                     value->text) >= PATH_MAX ||
+            !realpath(resolved, directory))
             return error_set_errno(err, "%s: %s", value->origin, value->text);
         if (snprintf(resolved, sizeof(resolved), "%s/%s", directory, slash + 1) >= PATH_MAX)
             return error_set(err, ENAMETOOLONG, "%s: path too long", value->origin);

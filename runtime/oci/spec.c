@@ -58,8 +58,8 @@ static int read_mounts(struct spec *spec, struct error *err)
 
     spec->mount_count = json_length(&mounts);
     spec->mounts = arena_array(&spec->arena, spec->mount_count, sizeof(*spec->mounts));
-    if (ret == 0 && !spec->mounts)
-        ret = error_set(err, ENOMEM, "out of memory");
+    if (!spec->mounts)
+        return error_set(err, ENOMEM, "out of memory");
     for (size_t i = 0; ret == 0 && i < spec->mount_count; i++) {
         struct json mount = json_element(&mounts, i);
 

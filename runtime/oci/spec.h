@@ -64,6 +64,9 @@ enum spec_hook_kind {
     HOOK_KINDS,
 };
 
+/* As in config.json: "prestart", … */
+extern const char *const spec_hook_names[HOOK_KINDS];
+
 struct spec_hook {
     const char *path;
     const char **args, **env; /* NULL or NULL-terminated */

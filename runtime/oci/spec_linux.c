@@ -133,8 +133,8 @@ static int read_devices(struct spec *spec, const struct json *section, struct er
     int ret = json_expect_array(&list, err);
 
     spec->devices = arena_array(&spec->arena, json_length(&list), sizeof(*spec->devices));
-    if (ret == 0 && !spec->devices)
-        ret = error_set(err, ENOMEM, "out of memory");
+    if (!spec->devices)
+        return error_set(err, ENOMEM, "out of memory");
     for (size_t i = 0; ret == 0 && i < json_length(&list); i++) {
         struct json element = json_element(&list, i);
 

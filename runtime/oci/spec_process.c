@@ -169,6 +169,15 @@ int spec_read_process(struct spec *spec, struct error *err)
     return ret == 0 ? read_rlimits(spec, &process, err) : ret;
 }
 
+const char *const spec_hook_names[HOOK_KINDS] = {
+    [HOOK_PRESTART] = "prestart",
+    [HOOK_CREATE_RUNTIME] = "createRuntime",
+    [HOOK_CREATE_CONTAINER] = "createContainer",
+    [HOOK_START_CONTAINER] = "startContainer",
+    [HOOK_POSTSTART] = "poststart",
+    [HOOK_POSTSTOP] = "poststop",
+};
+
 static int read_hook(struct spec *spec, const struct json *json, struct spec_hook *hook,
                      struct error *err)
 {
@@ -195,19 +204,11 @@ static int read_hook(struct spec *spec, const struct json *json, struct spec_hoo
 
 int spec_read_hooks(struct spec *spec, struct error *err)
 {
-    static const char *const keys[HOOK_KINDS] = {
-        [HOOK_PRESTART] = "prestart",
-        [HOOK_CREATE_RUNTIME] = "createRuntime",
-        [HOOK_CREATE_CONTAINER] = "createContainer",
-        [HOOK_START_CONTAINER] = "startContainer",
-        [HOOK_POSTSTART] = "poststart",
-        [HOOK_POSTSTOP] = "poststop",
-    };
     struct json hooks = json_member(&spec->document, "hooks");
     int ret = json_expect_object(&hooks, err);
 
     for (size_t kind = 0; ret == 0 && kind < HOOK_KINDS; kind++) {
-        struct json list = json_member(&hooks, keys[kind]);
+        struct json list = json_member(&hooks, spec_hook_names[kind]);
         size_t count = json_length(&list);
 
         ret = json_expect_array(&list, err);

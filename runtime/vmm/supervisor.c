@@ -49,7 +49,7 @@ struct supervisor {
 };
 
 /* vCPUs wait here until every other thread is in its sandbox. */
-static sem_t gate;
+static sem_t gate, fs_sandboxed;
 static bool sandboxed;
 
 static void enter_sandbox(enum sandbox_thread kind)
@@ -80,6 +80,7 @@ static void *fs_main(void *context)
         _exit(SESSION_STATUS_FAILED);
     }
     enter_sandbox(SANDBOX_FS);
+    sem_post(&fs_sandboxed);
     fs_device_serve(s->fs);
     return NULL;
 }
@@ -319,7 +320,7 @@ static int start_threads(struct supervisor *s, struct error *err)
     int ret = 0;
 
     sandboxed = s->plan->sandbox;
-    if (sem_init(&gate, 0, 0) < 0)
+    if (sem_init(&gate, 0, 0) < 0 || sem_init(&fs_sandboxed, 0, 0) < 0)
         return error_set_errno(err, "sem_init");
     if (sandboxed)
         ret = sandbox_process(s->fs != NULL, err);
@@ -334,24 +335,31 @@ static int start_threads(struct supervisor *s, struct error *err)
     if (ret < 0)
         return ret;
     enter_sandbox(SANDBOX_MAIN);
+    while (s->fs && sem_wait(&fs_sandboxed) < 0)
+        ;
     for (unsigned int i = 0; i < s->machine.cpu_count; i++)
         sem_post(&gate);
     return 0;
 }
 
-/* Tells the runtime that the VM exists. */
-static void send_ready(struct supervisor *s)
+/*
+ * Tells the runtime that the VM exists. A runtime that died meanwhile has told nobody of it: the VM
+ * must not outlive it.
+ */
+static int send_ready(struct supervisor *s, struct error *err)
 {
     struct protocol_writer writer = { 0 };
+    int ret = -ENOMEM;
 
     if (s->plan->ready_fd < 0)
-        return;
+        return 0;
     protocol_begin(&writer, MESSAGE_RESULT, 0, 0);
     protocol_put_u64(&writer, FIELD_CODE, 0);
     if (protocol_finish(&writer) == 0)
-        fd_write_full(s->plan->ready_fd, writer.data, writer.length);
+        ret = fd_write_full(s->plan->ready_fd, writer.data, writer.length);
     free(writer.data);
     fd_close(&s->plan->ready_fd);
+    return ret < 0 ? error_set(err, -ret, "the runtime that started this machine is gone") : 0;
 }
 
 int supervisor_run(struct vm_plan *plan, struct error *err)
@@ -365,9 +373,10 @@ int supervisor_run(struct vm_plan *plan, struct error *err)
     ret = build(s, err);
     if (ret == 0)
         ret = start_threads(s, err);
+    if (ret == 0)
+        ret = send_ready(s, err);
     if (ret < 0)
         return ret;
-    send_ready(s);
     ret = loop_run(s->loop);
     if (ret < 0) {
         report_error("event loop: %s", strerror(-ret));

@@ -9,16 +9,21 @@ static uint8_t buffer[4096] __attribute__((aligned(4096)));
 
 /* ---- queues ---- */
 
+static void fill_ring(void)
+{
+    for (unsigned int i = 0; i < 4; i++)
+        ring.desc[i] = (struct vring_desc) { .addr = (uint64_t)buffer,
+                                             .len = 64,
+                                             .flags = VRING_DESC_F_WRITE };
+}
+
 /* The rng with a queue of 4 that works; then the test breaks it. */
 static void good_queue(uint64_t features)
 {
     EXPECT(driver_begin(SLOT_RNG, VERSION_1 | features), 1);
     driver_queue(SLOT_RNG, 0, &ring, 4);
     driver_ok(SLOT_RNG);
-    for (unsigned int i = 0; i < 4; i++)
-        ring.desc[i] = (struct vring_desc) { .addr = (uint64_t)buffer,
-                                             .len = 64,
-                                             .flags = VRING_DESC_F_WRITE };
+    fill_ring();
 }
 
 static void expect_works(void)
@@ -73,10 +78,10 @@ static void bad_indirect_tables(void)
 
     for (unsigned int i = 0; i < 4; i++) {
         good_queue(INDIRECT);
-        table[0] = (struct vring_desc) { (uint64_t)buffer, 64,
-                                         VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 0 };
-        ring.desc[0] = (struct vring_desc) { (uint64_t)table, sizeof(table),
-                                             VRING_DESC_F_INDIRECT, 0 };
+        table[0] =
+            (struct vring_desc) { (uint64_t)buffer, 64, VRING_DESC_F_WRITE | VRING_DESC_F_NEXT, 0 };
+        ring.desc[0] =
+            (struct vring_desc) { (uint64_t)table, sizeof(table), VRING_DESC_F_INDIRECT, 0 };
         if (i == 0)
             ring.desc[0].len = 15;
         if (i == 1)
@@ -124,7 +129,19 @@ void run_queues(void)
 {
     good_queue(0);
     expect_works();
-    /* The settings of a queue in use are frozen. */
+    /* The settings of a queue are frozen once it is ready, and more so once it is in use. */
+    EXPECT(driver_begin(SLOT_RNG, VERSION_1), 1);
+    driver_queue(SLOT_RNG, 0, &ring, 4);
+    slot_write(SLOT_RNG, VIRTIO_MMIO_QUEUE_NUM, 8);
+    slot_write(SLOT_RNG, VIRTIO_MMIO_QUEUE_AVAIL_HIGH, 0xffff);
+    driver_ok(SLOT_RNG);
+    fill_ring();
+    for (unsigned int i = 0; i < 6; i++) {
+        driver_submit(SLOT_RNG, 0, &ring, 4, (uint16_t)(3 - i % 3));
+        EXPECT(driver_wait(&ring), 1);
+        EXPECT(ring.used.ring[i % 4].id, 3 - i % 3);
+    }
+    good_queue(0);
     slot_write(SLOT_RNG, VIRTIO_MMIO_QUEUE_NUM, 0x8000);
     slot_write(SLOT_RNG, VIRTIO_MMIO_QUEUE_DESC_LOW, 0xfffff000);
     slot_write(SLOT_RNG, VIRTIO_MMIO_QUEUE_USED_HIGH, 0xffffffff);
@@ -170,8 +187,9 @@ static void access_all_widths(uint64_t address)
 /* Every register and the configuration space, at every width and alignment, of every slot. */
 void run_registers(void)
 {
-    static const uint32_t selections[] = { 0, 1, 2, 7, 8, 9, 255, 0x7fffffff, 0x80000000,
-                                           0xffffffff };
+    static const uint32_t selections[] = {
+        0, 1, 2, 7, 8, 9, 255, 0x7fffffff, 0x80000000, 0xffffffff
+    };
 
     for (unsigned int i = 0; i < sizeof(selections) / sizeof(selections[0]); i++) {
         driver_begin(SLOT_RNG, VERSION_1);
@@ -206,11 +224,11 @@ void run_registers(void)
 /* Addresses where nothing is. */
 void run_outside(void)
 {
-    static const uint64_t addresses[] = { SLOT_BASE - 1, SLOT_BASE - 4,
-                                          SLOT_BASE + SLOTS * SLOT_SIZE,
-                                          0xc0000000,    0xcfffffff,
-                                          0xe0000000,    0xfed00000,
-                                          0xfff00000,    64u << 20 };
+    static const uint64_t addresses[] = {
+        SLOT_BASE - 1, SLOT_BASE - 4, SLOT_BASE + SLOTS * SLOT_SIZE,
+        0xc0000000,    0xcfffffff,    0xe0000000,
+        0xfed00000,    0xfff00000,    64u << 20
+    };
 
     for (unsigned int i = 0; i < sizeof(addresses) / sizeof(addresses[0]); i++)
         access_all_widths(addresses[i]);
@@ -287,12 +305,10 @@ static uint32_t next_random(void)
 }
 
 static const uint32_t written[] = {
-    VIRTIO_MMIO_DEVICE_FEATURES_SEL, VIRTIO_MMIO_DRIVER_FEATURES,
-    VIRTIO_MMIO_DRIVER_FEATURES_SEL, VIRTIO_MMIO_QUEUE_SEL,
-    VIRTIO_MMIO_QUEUE_NUM,           VIRTIO_MMIO_QUEUE_READY,
-    VIRTIO_MMIO_QUEUE_NOTIFY,        VIRTIO_MMIO_INTERRUPT_ACK,
-    VIRTIO_MMIO_STATUS,              VIRTIO_MMIO_QUEUE_DESC_LOW,
-    VIRTIO_MMIO_QUEUE_DESC_HIGH,     VIRTIO_MMIO_QUEUE_AVAIL_LOW,
+    VIRTIO_MMIO_DEVICE_FEATURES_SEL, VIRTIO_MMIO_DRIVER_FEATURES, VIRTIO_MMIO_DRIVER_FEATURES_SEL,
+    VIRTIO_MMIO_QUEUE_SEL,           VIRTIO_MMIO_QUEUE_NUM,       VIRTIO_MMIO_QUEUE_READY,
+    VIRTIO_MMIO_QUEUE_NOTIFY,        VIRTIO_MMIO_INTERRUPT_ACK,   VIRTIO_MMIO_STATUS,
+    VIRTIO_MMIO_QUEUE_DESC_LOW,      VIRTIO_MMIO_QUEUE_DESC_HIGH, VIRTIO_MMIO_QUEUE_AVAIL_LOW,
     VIRTIO_MMIO_QUEUE_USED_LOW,      VIRTIO_MMIO_SHM_SEL,
 };
 

@@ -134,8 +134,7 @@ static void flush(void)
 {
     if (!console_ready || console_used == 0)
         return;
-    console.desc[0] =
-        (struct vring_desc) { .addr = (uint64_t)console_text, .len = console_used };
+    console.desc[0] = (struct vring_desc) { .addr = (uint64_t)console_text, .len = console_used };
     driver_submit(SLOT_CONSOLE, 1, &console, RING_MAX, 0);
     if (!driver_wait(&console))
         payload_triple_fault();

@@ -77,11 +77,11 @@ _Noreturn void payload_triple_fault(void);
 /* Says what was not so, and ends. */
 _Noreturn void payload_fail(const char *what, uint64_t found);
 
-#define EXPECT(found, expected)                                              \
-    do {                                                                     \
-        uint64_t found_ = (found);                                           \
-        if (found_ != (uint64_t)(expected))                                  \
-            payload_fail(#found ", expected " #expected, found_);            \
+#define EXPECT(found, expected)                                   \
+    do {                                                          \
+        uint64_t found_ = (found);                                \
+        if (found_ != (uint64_t)(expected))                       \
+            payload_fail(#found ", expected " #expected, found_); \
     } while (0)
 
 /* ---- text ---- */

@@ -1,18 +1,22 @@
 /*
- * agent: PID 1 of the lab once the machine is set up.
+ * agent: PID 1 of the lab once the machine is set up. It takes a command from the supervisor, runs
+ * it, reports its status.
  *
- *   agent --port DEVICE        takes a command from the supervisor, runs it, reports its status
- *   agent --tty DEVICE CMD...  runs CMD on a terminal, then powers off
+ *   agent PORT
  *
  * Theory of operation: the command gets two pipes, not the port itself, because a port can be
  * opened only once while "echo >/dev/stderr" in a script opens its stderr again. The agent copies
  * from the pipes to the port, reaps whatever is orphaned to it, and when the command ends copies
  * what is left in the pipes and sends the status. It does not wait for the pipes to be closed:
  * a daemon that the command left behind must not keep the lab alive.
+ *
+ * The state of a machine is saved while the agent waits for its first frame, and whatever is
+ * different in each run comes after that.
  */
 #include "wire.h"
 
 #include <fcntl.h>
+#include <linux/random.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -64,7 +68,7 @@ static void read_exact(int fd, void *buf, size_t len)
         if (n < 0 && errno != EINTR && errno != EAGAIN)
             power_off("read the port");
         if (n <= 0) {
-            nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+            nanosleep(&(struct timespec) { .tv_nsec = 10000000 }, NULL);
             continue;
         }
         p += n;
@@ -72,39 +76,68 @@ static void read_exact(int fd, void *buf, size_t len)
     }
 }
 
-/* Receives the arguments up to WIRE_GO; returns a NULL-terminated argv. */
-static char **receive_argv(int port)
+/* The clock has stood still while the state was saved, and each run would draw the same numbers. */
+static void refresh(int port, size_t len)
+{
+    struct wire_fresh fresh;
+    int urandom = open("/dev/urandom", O_WRONLY | O_CLOEXEC);
+
+    errno = EPROTO;
+    if (len != sizeof(fresh))
+        power_off("receive the time");
+    read_exact(port, &fresh, sizeof(fresh));
+
+    struct timespec now = { .tv_sec = fresh.seconds, .tv_nsec = fresh.nanoseconds };
+
+    if (clock_settime(CLOCK_REALTIME, &now))
+        power_off("set the clock");
+    if (wire_write_all(urandom, fresh.random, sizeof(fresh.random)) ||
+        ioctl(urandom, RNDRESEEDCRNG, 0))
+        power_off("seed the random numbers");
+    close(urandom);
+}
+
+/* Cuts @used bytes at their NULs; returns a NULL-terminated argv behind one free place. */
+static char **split(char *bytes, size_t used)
+{
+    size_t argc = 0;
+
+    errno = EPROTO;
+    if (used && bytes[used - 1] != '\0')
+        power_off("receive the command");
+    for (size_t i = 0; i < used; i++)
+        argc += bytes[i] == '\0';
+
+    char **argv = allocate(NULL, (argc + 2) * sizeof(*argv));
+
+    for (size_t i = 1; i <= argc; i++, bytes += strlen(bytes) + 1)
+        argv[i] = bytes;
+    argv[argc + 1] = NULL;
+    return argv;
+}
+
+/* Receives arguments up to the frame @end, which says what they are for. */
+static char **receive_argv(int port, enum wire_type end)
 {
     struct wire_header header;
     char *bytes = NULL;
-    size_t used = 0, argc = 0;
+    size_t used = 0;
 
     for (;;) {
         read_exact(port, &header, sizeof(header));
-        if (header.type == WIRE_GO)
-            break;
+        if (header.type == (uint32_t)end)
+            return split(bytes, used);
+        if (header.type == WIRE_FRESH) {
+            refresh(port, header.len);
+            continue;
+        }
         errno = EPROTO;
-        if (header.type != WIRE_ARGV || header.len > WIRE_MAX ||
-            used + header.len > ARGV_MAX_BYTES)
+        if (header.type != WIRE_ARGV || header.len > WIRE_MAX || used + header.len > ARGV_MAX_BYTES)
             power_off("receive the command");
         bytes = allocate(bytes, used + header.len + 1);
         read_exact(port, bytes + used, header.len);
         used += header.len;
     }
-
-    for (size_t i = 0; i < used; i++)
-        argc += bytes[i] == '\0';
-    errno = EPROTO;
-    if (!argc || bytes[used - 1] != '\0')
-        power_off("receive the command");
-
-    char **argv = allocate(NULL, (argc + 1) * sizeof(*argv));
-    char *p = bytes;
-
-    for (size_t i = 0; i < argc; i++, p += strlen(p) + 1)
-        argv[i] = p;
-    argv[argc] = NULL;
-    return argv;
 }
 
 static _Noreturn void exec_command(char **argv)
@@ -122,6 +155,26 @@ static _Noreturn void exec_command(char **argv)
     _exit(err == ENOENT ? 127 : 126);
 }
 
+/* Runs "attach", whose output belongs on the console. */
+static void attach(char **argv)
+{
+    int wstatus;
+    pid_t pid = fork();
+
+    if (pid < 0)
+        power_off("fork");
+    if (pid == 0) {
+        argv[0] = (char *)"/run/lab/attach";
+        exec_command(argv);
+    }
+    while (waitpid(pid, &wstatus, 0) < 0)
+        if (errno != EINTR)
+            power_off("wait for attach");
+    errno = ECANCELED;
+    if (wstatus)
+        power_off("attach");
+}
+
 static pid_t start_piped(char **argv, int *out, int *err)
 {
     int o[2], e[2];
@@ -135,6 +188,10 @@ static pid_t start_piped(char **argv, int *out, int *err)
         power_off("fork");
     if (pid == 0) {
         setsid();
+        /* the tree, if there is one; "attach" has mounted it after we were started */
+        if (chdir("/src") && chdir("/"))
+            _exit(126);
+
         int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
         if (dup2(null, STDIN_FILENO) < 0 || dup2(o[1], STDOUT_FILENO) < 0 ||
@@ -165,7 +222,7 @@ static bool forward(int port, int pipe_fd, enum wire_type type)
 /* Sends what is already in the pipe and leaves what a surviving child may still write. */
 static void drain(int port, int pipe_fd, enum wire_type type)
 {
-    struct pollfd p = {.fd = pipe_fd, .events = POLLIN};
+    struct pollfd p = { .fd = pipe_fd, .events = POLLIN };
     int left = 0;
 
     /* What is there now, and no more: a child that never stops writing must not hold us. */
@@ -210,27 +267,28 @@ static void eat_signals(int fd)
         ;
 }
 
-static _Noreturn void serve_port(const char *device)
+static void report_ready(int port)
 {
     struct timespec up;
-    int port = open(device, O_RDWR | O_CLOEXEC), signals = child_signals();
 
-    if (port < 0 || signals < 0)
-        power_off(device);
     clock_gettime(CLOCK_MONOTONIC, &up);
 
     uint32_t ms = (uint32_t)(up.tv_sec * 1000 + up.tv_nsec / 1000000);
 
     if (wire_send(port, WIRE_READY, &ms, sizeof(ms)))
         power_off("write the port");
+}
 
+/* Runs the command with its output going to the port; returns its status as a shell has it. */
+static uint32_t run_command(int port, int signals, char **argv)
+{
     int wstatus = 0;
     struct pollfd fds[3] = {
-        {.events = POLLIN},
-        {.events = POLLIN},
-        {.fd = signals, .events = POLLIN},
+        { .events = POLLIN },
+        { .events = POLLIN },
+        { .fd = signals, .events = POLLIN },
     };
-    pid_t command = start_piped(receive_argv(port), &fds[0].fd, &fds[1].fd);
+    pid_t command = start_piped(argv, &fds[0].fd, &fds[1].fd);
 
     for (;;) {
         int n = poll(fds, 3, ALIVE_MS);
@@ -249,50 +307,35 @@ static _Noreturn void serve_port(const char *device)
     }
     drain(port, fds[0].fd, WIRE_STDOUT);
     drain(port, fds[1].fd, WIRE_STDERR);
-
-    uint32_t status = shell_status(wstatus);
-
-    wire_send(port, WIRE_STATUS, &status, sizeof(status));
-    /* The supervisor ends the machine now; power off only if it does not. */
-    nanosleep(&(struct timespec){.tv_sec = 30}, NULL);
-    errno = ETIMEDOUT;
-    power_off("wait for the supervisor");
-}
-
-static _Noreturn void serve_tty(const char *device, char **argv)
-{
-    int wstatus, signals = child_signals();
-    pid_t command = fork();
-
-    if (command < 0 || signals < 0)
-        power_off("start the shell");
-    if (command == 0) {
-        setsid();
-        int tty = open(device, O_RDWR);
-
-        if (tty < 0 || ioctl(tty, TIOCSCTTY, 0) || dup2(tty, 0) < 0 || dup2(tty, 1) < 0 ||
-            dup2(tty, 2) < 0)
-            _exit(126);
-        if (tty > 2)
-            close(tty);
-        exec_command(argv);
-    }
-    for (;;) {
-        struct pollfd p = {.fd = signals, .events = POLLIN};
-
-        poll(&p, 1, -1);
-        eat_signals(signals);
-        if (reap(command, &wstatus))
-            power_off(NULL);
-    }
+    return shell_status(wstatus);
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 3 && !strcmp(argv[1], "--port"))
-        serve_port(argv[2]);
-    if (argc > 3 && !strcmp(argv[1], "--tty"))
-        serve_tty(argv[2], argv + 3);
     errno = EINVAL;
-    power_off("usage: agent --port DEVICE | --tty DEVICE CMD...");
+    if (argc != 2)
+        power_off("usage: agent PORT");
+
+    int port = open(argv[1], O_RDWR | O_CLOEXEC), signals = child_signals();
+
+    if (port < 0 || signals < 0)
+        power_off(argv[1]);
+    if (wire_send(port, WIRE_UP, NULL, 0))
+        power_off("write the port");
+    attach(receive_argv(port, WIRE_PREPARE));
+    report_ready(port);
+
+    char **command = receive_argv(port, WIRE_GO);
+
+    errno = EPROTO;
+    if (!command[1])
+        power_off("receive the command");
+
+    uint32_t status = run_command(port, signals, command + 1);
+
+    wire_send(port, WIRE_STATUS, &status, sizeof(status));
+    /* The supervisor ends the machine now; power off only if it does not. */
+    nanosleep(&(struct timespec) { .tv_sec = 30 }, NULL);
+    errno = ETIMEDOUT;
+    power_off("wait for the supervisor");
 }

@@ -2,12 +2,20 @@
  * supervise: starts the lab's machine, gives it a command, passes its output on, ends with its
  * status.
  *
- *   supervise TIMEOUT CONSOLE VERBOSE ARGC ARG... EMULATOR...
+ *   supervise [OPTION]... COUNT ARG... EMULATOR...
  *
- * TIMEOUT is in seconds, 0 for none. CONSOLE is the file that the machine's console goes to: it is
- * removed when the command has reported a status, and quoted and kept otherwise. ARGC arguments
- * for the lab are followed by the emulator's command line, in which file descriptor 3 is the
- * agent's port.
+ *   -c FILE  the machine's console goes there: removed when the command has reported a status,
+ *            quoted and kept otherwise (required)
+ *   -t N     end after N seconds
+ *   -p WORD  an argument for the lab's "attach"; may be repeated
+ *   -r       the machine comes from a saved state, in which the agent waits for its first frame
+ *   -i       the emulator has the terminal
+ *   -m LINES when the machine is up, write this to the emulator's monitor and wait for its end,
+ *            instead of running a command
+ *   -v       say when the machine was ready
+ *
+ * COUNT arguments for the lab are followed by the emulator's command line, in which file
+ * descriptor 3 is the agent's port and, with -m, 4 is the monitor.
  *
  * Exit status: the command's; 124 when the time was up, 125 when the machine failed, 128 + n when
  * signal n ended the supervisor, 141 (as for SIGPIPE) when nobody reads the output any more.
@@ -25,6 +33,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -34,23 +43,36 @@ enum {
     EXIT_TIMEOUT = 124,
     EXIT_MACHINE = 125,
     PORT_FD = 3,
-    TAIL_LINES = 40,
+    MONITOR_FD = 4,
+    TAIL_LINES = 60,
     TAIL_BYTES = 16384,
     BOOT_LIMIT_S = 180,   /* ten times the slowest boot that was measured on a loaded machine */
     FROZEN_LIMIT_S = 120, /* the agent speaks every 5 s */
     END_LIMIT_S = 5,
     TICK_MS = 200,
+    MAX_ATTACH = 32,
 };
 
 struct lab {
+    /* options */
+    const char *console;
+    double timeout; /* seconds since start, 0 for none */
+    bool restored;
+    bool interactive;
+    bool verbose;
+    const char *monitor_lines;
+    char *attach[MAX_ATTACH];
+    int attach_count;
+    char **command;
+    int command_count;
+
+    /* state */
     pid_t emulator;
     int port;
+    int monitor;
     int signals;
-    bool verbose;
     bool ready;
-    const char *console;
     struct timespec start;
-    double timeout;    /* seconds since start, 0 for none */
     double last_frame; /* seconds since start */
 };
 
@@ -72,7 +94,7 @@ static void end_machine(struct lab *lab)
     for (int i = 0; i < END_LIMIT_S * 1000; i++) {
         if (waitpid(lab->emulator, NULL, WNOHANG))
             return;
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
     }
     kill(lab->emulator, SIGKILL);
     waitpid(lab->emulator, NULL, 0);
@@ -91,7 +113,7 @@ static void show_console(const char *path)
     if (fd >= 0)
         close(fd);
     if (n <= 0) {
-        dprintf(STDERR_FILENO, "lab: the console said nothing\n");
+        dprintf(STDERR_FILENO, "lab: the console is empty\n");
         return;
     }
 
@@ -129,54 +151,99 @@ static _Noreturn void finish(struct lab *lab, int status)
     exit(status);
 }
 
+/* In the emulator's process: the descriptors its command line counts on, then the emulator. */
+static _Noreturn void exec_emulator(struct lab *lab, char **argv, int port, int monitor)
+{
+    sigset_t none;
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int log = open(lab->console, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
+
+    /* A machine must not outlive whoever waits for it. */
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    signal(SIGPIPE, SIG_DFL);
+    if (!lab->interactive) {
+        /* nor see the terminal's Ctrl-C, which is for us */
+        setpgid(0, 0);
+        if (dup2(null, 0) < 0 || dup2(log, 1) < 0)
+            _exit(127);
+    }
+    /* via high numbers, so that one dup2() does not overwrite the other's source */
+    port = fcntl(port, F_DUPFD_CLOEXEC, 20);
+    monitor = fcntl(monitor, F_DUPFD_CLOEXEC, 20);
+    if (dup2(log, 2) < 0 || dup2(port, PORT_FD) < 0 || dup2(monitor, MONITOR_FD) < 0)
+        _exit(127);
+    execvp(argv[0], argv);
+    dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
+    _exit(127);
+}
+
 static void start_emulator(struct lab *lab, char **argv)
 {
-    int pair[2];
+    int port[2], monitor[2];
 
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair))
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, port) ||
+        socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, monitor))
         fail(lab, EXIT_MACHINE, "socketpair: %s", strerror(errno));
     lab->emulator = fork();
     if (lab->emulator < 0)
         fail(lab, EXIT_MACHINE, "fork: %s", strerror(errno));
-    if (lab->emulator == 0) {
-        sigset_t none;
-        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-        int log = open(lab->console, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-
-        /* A machine must not outlive whoever waits for it, nor see the terminal's Ctrl-C. */
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        setpgid(0, 0);
-        sigemptyset(&none);
-        sigprocmask(SIG_SETMASK, &none, NULL);
-        signal(SIGPIPE, SIG_DFL);
-        /* dup2() to the same number would leave close-on-exec set */
-        if (pair[1] == PORT_FD)
-            fcntl(PORT_FD, F_SETFD, 0);
-        else if (dup2(pair[1], PORT_FD) < 0)
-            _exit(127);
-        if (dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
-            _exit(127);
-        execvp(argv[0], argv);
-        dprintf(STDERR_FILENO, "%s: %s\n", argv[0], strerror(errno));
-        _exit(127);
-    }
-    close(pair[1]);
-    lab->port = pair[0];
+    if (lab->emulator == 0)
+        exec_emulator(lab, argv, port[1], monitor[1]);
+    close(port[1]);
+    close(monitor[1]);
+    lab->port = port[0];
+    lab->monitor = monitor[0];
 }
 
-static void send_argv(struct lab *lab, char **argv, int argc)
+/* Sends arguments and the frame that says what they are for; 0 or a negative errno. */
+static int send_argv(struct lab *lab, char **argv, int argc, enum wire_type end)
 {
+    int err = 0;
+
     for (int i = 0; i < argc; i++) {
         size_t len = strlen(argv[i]) + 1;
 
-        for (size_t at = 0; at < len; at += WIRE_MAX) {
+        for (size_t at = 0; at < len && !err; at += WIRE_MAX) {
             size_t piece = len - at < WIRE_MAX ? len - at : WIRE_MAX;
 
-            if (wire_send(lab->port, WIRE_ARGV, argv[i] + at, piece))
-                return; /* the machine has died; the main loop sees that too */
+            err = wire_send(lab->port, WIRE_ARGV, argv[i] + at, piece);
         }
     }
-    wire_send(lab->port, WIRE_GO, NULL, 0);
+    return err ? err : wire_send(lab->port, end, NULL, 0);
+}
+
+/* Tells the waiting agent what this run is. A dead machine is the main loop's to notice. */
+static void send_run(struct lab *lab)
+{
+    struct timespec now;
+    struct wire_fresh fresh;
+
+    clock_gettime(CLOCK_REALTIME, &now);
+    fresh.seconds = now.tv_sec;
+    fresh.nanoseconds = now.tv_nsec;
+    if (getrandom(fresh.random, sizeof(fresh.random), 0) != sizeof(fresh.random))
+        fail(lab, EXIT_MACHINE, "getrandom: %s", strerror(errno));
+    if (wire_send(lab->port, WIRE_FRESH, &fresh, sizeof(fresh)) == 0)
+        send_argv(lab, lab->attach, lab->attach_count, WIRE_PREPARE);
+}
+
+/* Has the emulator do what the monitor's lines say, to the end, and ends with its status. */
+static _Noreturn void run_monitor(struct lab *lab)
+{
+    char buf[4096];
+    int wstatus = 0;
+
+    wire_write_all(lab->monitor, lab->monitor_lines, strlen(lab->monitor_lines));
+    /* what it answers is terminal output, of no use except to see its end */
+    while (read(lab->monitor, buf, sizeof(buf)) > 0)
+        ;
+    waitpid(lab->emulator, &wstatus, 0);
+    lab->emulator = 0;
+    if (wstatus)
+        fail(lab, EXIT_MACHINE, "the emulator failed to save the machine's state");
+    finish(lab, 0);
 }
 
 static _Noreturn void machine_ended(struct lab *lab)
@@ -185,7 +252,7 @@ static _Noreturn void machine_ended(struct lab *lab)
 
     /* The port closes just before the process ends; do not report that as a kill of our own. */
     for (int i = 0; i < 1000 && waitpid(lab->emulator, &wstatus, WNOHANG) == 0; i++)
-        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        nanosleep(&(struct timespec) { .tv_nsec = 1000000 }, NULL);
 
     lab->emulator = 0;
     if (WIFSIGNALED(wstatus))
@@ -232,8 +299,8 @@ static void pass_on(struct lab *lab, int fd, const char *buf, size_t len)
 {
     while (len) {
         struct pollfd fds[] = {
-            {.fd = fd, .events = POLLOUT},
-            {.fd = lab->signals, .events = POLLIN},
+            { .fd = fd, .events = POLLOUT },
+            { .fd = lab->signals, .events = POLLIN },
         };
 
         check_timeout(lab);
@@ -258,7 +325,7 @@ static void pass_on(struct lab *lab, int fd, const char *buf, size_t len)
     }
 }
 
-static void handle_frame(struct lab *lab, char **argv, int argc)
+static void handle_frame(struct lab *lab)
 {
     static char payload[WIRE_MAX];
     struct wire_header header;
@@ -272,12 +339,17 @@ static void handle_frame(struct lab *lab, char **argv, int argc)
         memcpy(&value, payload, sizeof(value));
 
     switch (header.type) {
+    case WIRE_UP:
+        if (lab->monitor_lines)
+            run_monitor(lab);
+        send_run(lab);
+        break;
     case WIRE_READY:
         lab->ready = true;
         if (lab->verbose)
             dprintf(STDERR_FILENO, "lab: ready after %.1f s (kernel's clock: %.1f s)\n",
                     since_start(lab), value / 1e3);
-        send_argv(lab, argv, argc);
+        send_argv(lab, lab->command, lab->command_count, WIRE_GO);
         break;
     case WIRE_STDOUT:
         pass_on(lab, STDOUT_FILENO, payload, header.len);
@@ -312,33 +384,71 @@ static int watch_signals(void)
     return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
+static _Noreturn void usage(void)
+{
+    fprintf(stderr, "usage: supervise -c FILE [-t N] [-p WORD]... [-m LINES] [-riv] "
+                    "COUNT ARG... EMULATOR...\n");
+    exit(EXIT_MACHINE);
+}
+
+/* Returns the emulator's command line. */
+static char **parse_options(struct lab *lab, int argc, char **argv)
+{
+    int option;
+
+    while ((option = getopt(argc, argv, "+c:t:p:m:riv")) != -1) {
+        switch (option) {
+        case 'c':
+            lab->console = optarg;
+            break;
+        case 't':
+            lab->timeout = atof(optarg);
+            break;
+        case 'p':
+            if (lab->attach_count == MAX_ATTACH)
+                usage();
+            lab->attach[lab->attach_count++] = optarg;
+            break;
+        case 'm':
+            lab->monitor_lines = optarg;
+            break;
+        case 'r':
+            lab->restored = true;
+            break;
+        case 'i':
+            lab->interactive = true;
+            break;
+        case 'v':
+            lab->verbose = true;
+            break;
+        default:
+            usage();
+        }
+    }
+    if (!lab->console || optind >= argc)
+        usage();
+    lab->command_count = atoi(argv[optind++]);
+    lab->command = argv + optind;
+    if (lab->command_count < 0 || lab->command_count >= argc - optind)
+        usage();
+    return lab->command + lab->command_count;
+}
+
 int main(int argc, char **argv)
 {
-    struct lab lab = {.port = -1};
-
-    if (argc < 7) {
-        fprintf(stderr, "usage: supervise TIMEOUT CONSOLE VERBOSE ARGC ARG... EMULATOR...\n");
-        return EXIT_MACHINE;
-    }
-
-    int count = atoi(argv[4]);
-
-    lab.timeout = atof(argv[1]);
-    lab.console = argv[2];
-    lab.verbose = atoi(argv[3]) != 0;
-    if (count < 1 || count > argc - 6) {
-        fprintf(stderr, "supervise: ARGC does not fit\n");
-        return EXIT_MACHINE;
-    }
+    struct lab lab = { .port = -1, .monitor = -1 };
+    char **emulator = parse_options(&lab, argc, argv);
 
     clock_gettime(CLOCK_MONOTONIC, &lab.start);
     lab.signals = watch_signals();
-    start_emulator(&lab, argv + 5 + count);
+    start_emulator(&lab, emulator);
+    if (lab.restored)
+        send_run(&lab);
 
     for (;;) {
         struct pollfd fds[] = {
-            {.fd = lab.port, .events = POLLIN},
-            {.fd = lab.signals, .events = POLLIN},
+            { .fd = lab.port, .events = POLLIN },
+            { .fd = lab.signals, .events = POLLIN },
         };
         double now = since_start(&lab);
 
@@ -354,6 +464,6 @@ int main(int argc, char **argv)
         if (fds[1].revents)
             handle_signal(&lab);
         if (fds[0].revents)
-            handle_frame(&lab, argv + 5, count);
+            handle_frame(&lab);
     }
 }

@@ -4,6 +4,15 @@
  * One virtio-serial port carries frames in both directions. A single ordered stream is what makes
  * the end exact: the status frame comes behind the last byte of output, so whoever has read it has
  * read everything, and the machine may be killed instead of shut down.
+ *
+ *   agent                        supervisor
+ *   UP                       ->                     not when the machine comes from a saved state
+ *                            <-  FRESH
+ *                            <-  ARGV... PREPARE    what is different in each run: shares, vmrt
+ *   READY                    ->
+ *                            <-  ARGV... GO
+ *   STDOUT, STDERR, ALIVE... ->
+ *   STATUS                   ->
  */
 #ifndef LAB_WIRE_H
 #define LAB_WIRE_H
@@ -22,13 +31,23 @@ struct wire_header {
 enum { WIRE_MAX = 65536 };
 
 enum wire_type {
-    WIRE_READY = 1,  /* agent: the machine is set up; payload: uptime in milliseconds, uint32_t */
-    WIRE_ARGV = 2,   /* supervisor: next piece of the NUL-terminated arguments */
-    WIRE_GO = 3,     /* supervisor: the arguments are complete, run them */
-    WIRE_STDOUT = 4, /* agent: bytes the command wrote to its stdout */
-    WIRE_STDERR = 5, /* agent: the same for stderr */
-    WIRE_ALIVE = 6,  /* agent: nothing to say, but not frozen */
-    WIRE_STATUS = 7, /* agent: the command has ended; payload: exit status, uint32_t */
+    WIRE_UP = 1,      /* agent: the machine is set up */
+    WIRE_FRESH = 2,   /* supervisor: struct wire_fresh */
+    WIRE_ARGV = 3,    /* supervisor: next piece of the NUL-terminated arguments */
+    WIRE_PREPARE = 4, /* supervisor: the arguments are complete, run "attach" with them */
+    WIRE_GO = 5,      /* supervisor: the arguments are complete, run them */
+    WIRE_READY = 6,   /* agent: attached; payload: uptime in milliseconds, uint32_t */
+    WIRE_STDOUT = 7,  /* agent: bytes the command wrote to its stdout */
+    WIRE_STDERR = 8,  /* agent: the same for stderr */
+    WIRE_ALIVE = 9,   /* agent: nothing to say, but not frozen */
+    WIRE_STATUS = 10, /* agent: the command has ended; payload: exit status, uint32_t */
+};
+
+/* What a machine from a saved state lacks: the time, and randomness of its own. */
+struct wire_fresh {
+    int64_t seconds;
+    int64_t nanoseconds;
+    uint8_t random[32];
 };
 
 /**
@@ -67,7 +86,7 @@ static inline int wire_write_all(int fd, const void *buf, size_t len)
  */
 static inline int wire_send(int fd, enum wire_type type, const void *payload, size_t len)
 {
-    struct wire_header header = {.type = (uint32_t)type, .len = (uint32_t)len};
+    struct wire_header header = { .type = (uint32_t)type, .len = (uint32_t)len };
     int err = wire_write_all(fd, &header, sizeof(header));
 
     return err || !len ? err : wire_write_all(fd, payload, len);

@@ -1,4 +1,5 @@
-/* What a kernel finds when it boots: the PVH tables, the MP table as Linux reads it, its initramfs. */
+/* What a kernel finds when it boots: the PVH tables, the MP table as Linux reads it, its initramfs.
+ */
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -178,8 +179,8 @@ static int kernel_file(void)
     int fd = memfd_create("kernel", MFD_CLOEXEC);
 
     memcpy(image.elf, "\177ELF\2\1\1", 7);
-    image.elf[18] = 62;   /* x86-64 */
-    image.elf[32] = 64;   /* program headers follow */
+    image.elf[18] = 62; /* x86-64 */
+    image.elf[32] = 64; /* program headers follow */
     image.elf[54] = 56;
     image.elf[56] = 2;
     image.segments[0][0] = 1;

@@ -354,7 +354,8 @@ static void test_more_clients_than_are_served(void **state)
         close(fds[i]);
 }
 
-/* A place is kept for the answer to a client that has gone: it must not keep others out for good. */
+/* A place is kept for the answer to a client that has gone: it must not keep others out for good.
+ */
 static void test_all_places_taken_while_a_start_is_pending(void **state)
 {
     struct world *w = *state;

@@ -42,7 +42,8 @@ static void test_documents_that_are_none(void **state)
     expect_invalid("", "config.json: not valid JSON: parse error: premature EOF");
     expect_invalid("{\"a\":", "config.json: not valid JSON: parse error: premature EOF");
     expect_invalid("{\"a\":1}}", "config.json: not valid JSON: parse error: trailing garbage");
-    expect_invalid("{a:1}", "config.json: not valid JSON: lexical error: invalid char in json text.");
+    expect_invalid("{a:1}",
+                   "config.json: not valid JSON: lexical error: invalid char in json text.");
     expect_invalid("{\"a\":\"\xff\"}",
                    "config.json: not valid JSON: lexical error: invalid bytes in UTF8 string.");
 }
@@ -133,8 +134,7 @@ static void test_wrong_types_are_named(void **state)
     j = json_member(&root, "process");
     k = json_member(&j, "cwd");
     assert_int_equal(json_string(&k, &text, &err), -EINVAL);
-    assert_string_equal(err.message,
-                        "config.json: process.cwd: expected a string, found a number");
+    assert_string_equal(err.message, "config.json: process.cwd: expected a string, found a number");
     assert_int_equal(json_string_copy(&k, &copy, &err), -EINVAL);
     k = json_member(&j, "terminal");
     assert_int_equal(json_bool(&k, &flag, &err), -EINVAL);
@@ -146,8 +146,7 @@ static void test_wrong_types_are_named(void **state)
                         "config.json: process.args[1]: expected a string, found an object");
     k = json_member(&j, "none");
     assert_int_equal(json_strings_copy(&k, &strings, &err), -EINVAL);
-    assert_string_equal(err.message,
-                        "config.json: process.none[0]: expected a string, found null");
+    assert_string_equal(err.message, "config.json: process.none[0]: expected a string, found null");
     assert_null(strings);
     assert_int_equal(json_strings_copy(&j, &strings, &err), -EINVAL);
     assert_string_equal(err.message, "config.json: process: expected an array, found an object");

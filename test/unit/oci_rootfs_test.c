@@ -282,7 +282,8 @@ static void test_executables_are_looked_for_as_runc_does(void **state)
                     START "\"plain\": executable file not found in $PATH");
     expect_resolved(world, "\"args\":[\"/bin/plain\"]", -EACCES,
                     START "\"/bin/plain\": permission denied");
-    expect_resolved(world, "\"args\":[\"/bin\"]", -EISDIR, START "\"/bin\": is a directory: permission denied");
+    expect_resolved(world, "\"args\":[\"/bin\"]", -EISDIR,
+                    START "\"/bin\": is a directory: permission denied");
     expect_resolved(world, "\"args\":[\"/nosuch\"]", -ENOENT,
                     START "\"/nosuch\": stat /nosuch: no such file or directory");
     expect_resolved(world, "\"args\":[\"/bin/good/x\"]", -ENOTDIR,

@@ -11,6 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "init/protocol.h"
+#include "vmm/standalone.h"
+
 static struct vm_plan plan;
 static struct error err;
 
@@ -199,6 +202,70 @@ static void test_every_prefix_and_every_wrong_byte(void **state)
     }
 }
 
+/* ---- a container from "root" and "args" ---- */
+
+static uint64_t number_of(struct protocol_reader fields, uint16_t tag)
+{
+    struct protocol_field field = { 0 };
+    bool bad = false;
+    uint64_t value;
+
+    assert_int_equal(protocol_find(fields, tag, &field), 1);
+    value = protocol_u64(&field, &bad);
+    assert_false(bad);
+    return value;
+}
+
+static void expect_strings(struct protocol_reader fields, uint16_t tag, const char *const *expected)
+{
+    struct protocol_field field = { 0 };
+    bool bad = false;
+
+    while (protocol_next(&fields, &field) == 1)
+        if (field.tag == tag)
+            assert_string_equal(protocol_string(&field, &bad), *expected++);
+    assert_null(*expected);
+    assert_false(bad);
+}
+
+static void test_container_from_a_root(void **state)
+{
+    struct protocol_header header;
+    struct protocol_reader fields;
+    unsigned char *message = NULL;
+    size_t length = 0;
+
+    (void)state;
+    parse(everything);
+    assert_int_equal(standalone_container(&plan, &message, &length, &err), 0);
+    /* The root is one more share, behind those of the plan. */
+    assert_int_equal(plan.share_count, 3);
+    assert_string_equal(plan.shares[2].path, "/r");
+    assert_int_equal(plan.shares[2].fd, -1);
+    assert_false(plan.shares[2].readonly);
+    assert_int_equal(protocol_read_header(message, &header), 0);
+    assert_int_equal(header.type, MESSAGE_CONTAINER);
+    assert_int_equal(header.length, length - PROTOCOL_HEADER_SIZE);
+    fields = (struct protocol_reader) { message + PROTOCOL_HEADER_SIZE, header.length };
+    expect_strings(fields, FIELD_ID, (const char *const[]) { "i", NULL });
+    expect_strings(fields, FIELD_ARG, (const char *const[]) { "a", "b", NULL });
+    expect_strings(fields, FIELD_ENV, (const char *const[]) { "X=1", NULL });
+    expect_strings(fields, FIELD_CWD, (const char *const[]) { "/w", NULL });
+    assert_int_equal(number_of(fields, FIELD_ROOT_SHARE), 2);
+    assert_int_equal(number_of(fields, FIELD_UID), 0);
+    free(message);
+    plan_free(&plan);
+    parse("{\"kernel\":\"k\",\"root\":\"/r\",\"args\":[\"a\"]}");
+    assert_int_equal(standalone_container(&plan, &message, &length, &err), 0);
+    protocol_read_header(message, &header);
+    fields = (struct protocol_reader) { message + PROTOCOL_HEADER_SIZE, header.length };
+    expect_strings(fields, FIELD_CWD, (const char *const[]) { "/", NULL });
+    expect_strings(fields, FIELD_ENV,
+                   (const char *const[]) {
+                       "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", NULL });
+    free(message);
+}
+
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
 int main(void)
@@ -210,6 +277,7 @@ int main(void)
         TEST(test_shares_are_bounded),
         TEST(test_equal_keys_and_nulls),
         TEST(test_every_prefix_and_every_wrong_byte),
+        TEST(test_container_from_a_root),
     };
 
     plan_init(&plan);

@@ -223,9 +223,9 @@ static void test_malformed_headers(void **state)
         size_t at;
         uint32_t value;
     } wrong[] = {
-        { 0, 0xdeadbeef },          /* magic */
-        { 4, 0x00010002 },          /* version 2 */
-        { 16, 8192 - 24 + 1 },      /* a byte more than init may send */
+        { 0, 0xdeadbeef },     /* magic */
+        { 4, 0x00010002 },     /* version 2 */
+        { 16, 8192 - 24 + 1 }, /* a byte more than init may send */
         { 16, PROTOCOL_LENGTH_MAX + 1 },
         { 16, 0xffffffff },
     };

@@ -136,7 +136,7 @@ static inline void stdio_begin(struct stdio_world *world)
     assert_true(world->quiet_fd >= 0);
     assert_int_equal(loop_add(world->loop, world->quiet_fd, EPOLLIN, stdio_quiet, world), 0);
     /* A test that would wait for ever is a failed one. */
-    alarm(20);
+    alarm(60);
 }
 
 static inline void stdio_end(struct stdio_world *world)

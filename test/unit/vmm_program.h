@@ -113,8 +113,7 @@ static inline bool vmm_says(struct vmm *vmm, const char *text)
         ssize_t n;
 
         poll(&poll_fd, 1, 1000);
-        n = read(vmm->output_fd, vmm->output + vmm->length,
-                 sizeof(vmm->output) - 1 - vmm->length);
+        n = read(vmm->output_fd, vmm->output + vmm->length, sizeof(vmm->output) - 1 - vmm->length);
         if (n > 0)
             vmm->length += (size_t)n;
         else if (n == 0 || errno != EAGAIN || time(NULL) > end)

@@ -143,8 +143,7 @@ static void test_failure_goes_to_whoever_waits(void **state)
     assert_int_equal(protocol_find(fields, FIELD_CODE, &field), 1);
     assert_int_equal(protocol_u64(&field, &bad), EINVAL);
     assert_int_equal(protocol_find(fields, FIELD_TEXT, &field), 1);
-    assert_string_equal(protocol_string(&field, &bad),
-                        "VM plan: cpus: expected 1 to 64, found 0");
+    assert_string_equal(protocol_string(&field, &bad), "VM plan: cpus: expected 1 to 64, found 0");
 }
 
 /* ---- what only a machine can refuse ---- */
@@ -181,8 +180,9 @@ static void test_kernels_that_are_none(void **state)
     expect_refusal("{\"kernel\": \"/etc/passwd\"}",
                    "vmrt: kernel /etc/passwd: " KERNEL_IS "not an ELF file\n");
     snprintf(plan, sizeof(plan), "{\"kernel\": \"%s\"}", vmm_build_path("vmrt-vmm"));
-    snprintf(message, sizeof(message), "vmrt: kernel %s: " KERNEL_IS
-             "it has no XEN_ELFNOTE_PHYS32_ENTRY note (CONFIG_PVH)\n", vmm_build_path("vmrt-vmm"));
+    snprintf(message, sizeof(message),
+             "vmrt: kernel %s: " KERNEL_IS "it has no XEN_ELFNOTE_PHYS32_ENTRY note (CONFIG_PVH)\n",
+             vmm_build_path("vmrt-vmm"));
     expect_refusal(plan, message);
 }
 
@@ -220,9 +220,10 @@ static void test_shares_that_are_not_there(void **state)
 
     (void)state;
     vmm_need_kvm();
-    snprintf(plan, sizeof(plan),
-             "{\"kernel\": \"%s\", \"shares\": [ {\"path\": \"/\"}, {\"path\": \"/nonexistent\"} ]}",
-             vmm_build_path("guest/payload"));
+    snprintf(
+        plan, sizeof(plan),
+        "{\"kernel\": \"%s\", \"shares\": [ {\"path\": \"/\"}, {\"path\": \"/nonexistent\"} ]}",
+        vmm_build_path("guest/payload"));
     expect_refusal(plan, "vmrt: shares[1]: /nonexistent: No such file or directory\n");
 }
 

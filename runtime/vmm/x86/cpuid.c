@@ -20,6 +20,9 @@
 /* Leaf 7. */
 #define EBX7_AVX512 (BIT(16) | BIT(17) | BIT(21) | BIT(26) | BIT(27) | BIT(28) | BIT(30) | BIT(31))
 #define EBX7_AVX2   BIT(5)
+#define EBX7_MPX    BIT(14)
+#define ECX7_SHSTK  BIT(7)
+#define EDX7_IBT    BIT(20)
 #define ECX7_VECTOR \
     (BIT(1) | BIT(3) | BIT(4) | BIT(6) | BIT(9) | BIT(10) | BIT(11) | BIT(12) | BIT(14))
 #define EDX7_VECTOR (BIT(2) | BIT(3) | BIT(8) | BIT(22) | BIT(23) | BIT(24) | BIT(25))
@@ -47,9 +50,9 @@ static void drop_xsave(struct cpuid_table *table)
             break;
         case 7:
             if (e->index == 0) {
-                e->ebx &= ~(EBX7_AVX2 | EBX7_AVX512);
-                e->ecx &= ~ECX7_VECTOR;
-                e->edx &= ~EDX7_VECTOR;
+                e->ebx &= ~(EBX7_AVX2 | EBX7_AVX512 | EBX7_MPX);
+                e->ecx &= ~(ECX7_VECTOR | ECX7_SHSTK);
+                e->edx &= ~(EDX7_VECTOR | EDX7_IBT);
             } else {
                 e->eax = e->ebx = e->ecx = e->edx = 0;
             }

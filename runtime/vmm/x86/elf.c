@@ -110,8 +110,8 @@ static int read_notes(int fd, const Elf64_Phdr *segment, uint32_t *entry)
 int elf_load(int fd, const char *name, const struct guest_memory *memory, uint64_t limit,
              struct elf_kernel *kernel, struct error *err)
 {
-    Elf64_Phdr segments[PROGRAM_HEADERS_MAX];
-    Elf64_Ehdr header;
+    Elf64_Phdr segments[PROGRAM_HEADERS_MAX] = { 0 };
+    Elf64_Ehdr header = { 0 };
     int found = 0, ret = 0;
 
     *kernel = (struct elf_kernel) { 0 };

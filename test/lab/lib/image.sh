@@ -316,8 +316,11 @@ fill_engines() {
 
 # provision IMAGE - does the same in the lab, with its disk writable
 provision() {
-    local image=$1 root_options=snapshot=off timeout=1800
+    local image=$1 console
 
     ensure_tools
-    run_machine /run/lab/provision >/dev/null
+    make_placeholders
+    new_console
+    machine_argv "$console" "format=raw,cache=unsafe,file=$(quoted "$image/root.img")"
+    "$tools/supervise" -c "$console" -t 1800 1 /run/lab/provision "${emulator[@]}" >/dev/null
 }
