@@ -2,8 +2,8 @@
  * The system calls that each thread of vmrt-vmm may make. The file server's stand beside its code.
  *
  * ALLOW(call) allows a call with any arguments; ALLOW_IF(call, argument, mask, value) only when
- * (argument & mask) == value. test/unit/sandbox_test.c holds a copy of each list, so that growth is
- * a decision.
+ * (argument & mask) == value. test/unit/data/syscalls.txt holds a copy of each list, so that growth
+ * is a decision.
  */
 #ifndef VMRT_VMM_SANDBOX_RULES_H
 #define VMRT_VMM_SANDBOX_RULES_H
