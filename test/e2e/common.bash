@@ -16,14 +16,16 @@ bundle() {
 # args 'JSON ARRAY': a filter that sets the command.
 args() { printf '.process.args = %s' "$1"; }
 
-# Everything a container could leave behind on the host, one item a line.
+# Everything a container could leave behind on the host, one item a line. Not dockerd's own names for
+# network namespaces: it collects them some time after their containers, with every runtime.
 footprint() {
     ps -eo comm= | grep '^vmrt' | sort | sed 's/^/process /'
-    awk '{print "mount " $5}' /proc/self/mountinfo | sort
+    awk '$5 !~ /docker\/netns/ {print "mount " $5}' /proc/self/mountinfo | sort
     find /sys/fs/cgroup -type d | sort | sed 's/^/cgroup /'
     # The inode numbers of namespaces that processes or bind mounts hold.
     lsns -n -t net -o NS 2>/dev/null | sort | sed 's/^/netns /'
-    find /run /var/run/docker /tmp -xdev \( -path '/tmp/bats*' -o -path '/run/containerd/*.v1.*' \) \
+    find /run /var/run/docker /tmp -xdev \( -path '/tmp/bats*' -o -path '/run/containerd/*.v1.*' \
+        -o -path '*/run/docker/netns' \) \
         -prune -o -print 2>/dev/null | sort | sed 's/^/file /'
     ip -o link | awk -F': ' '{print "link " $2}' | sort
 }
