@@ -170,7 +170,11 @@ load common
 @test "podman: the drop-in is read beside the others" {
     register podman
     [ "$status" -eq 0 ]
-    [ "$(grep -v '^#' "$podman")" = $'[engine.runtimes]\nvmrt = ["/usr/local/bin/vmrt"]' ]
+    [[ "$(cat "$podman")" == *$'\n[engine.runtimes]\nvmrt = ["/usr/local/bin/vmrt"]' ]]
+    # Lists replace those that podman has built in: the usual names must be there as well.
+    for list in json nocgroups kvm; do
+        grep -qE "^runtime_supports_$list = \[.*\"(crun|kata)\".*\"vmrt\"\]$" "$podman"
+    done
 }
 
 @test "containerd: runtimes that are named already are not named twice" {
