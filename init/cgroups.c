@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -109,4 +110,79 @@ static void cgroups_remove_child(int parent, const char *name, int depth, void *
 void cgroups_remove(int root, const char *name)
 {
     cgroups_remove_child(root, name, 0, NULL);
+}
+
+int cgroups_limit(int cgroup, const struct limits_plan *plan, struct failure *failure)
+{
+    const struct {
+        const char *file;
+        bool present;
+        uint64_t value;
+    } limits[] = {
+        { "pids.max", plan->has_pids_max, plan->pids_max },
+        { "memory.max", plan->has_memory_max, plan->memory_max },
+    };
+
+    for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        char text[24] = "max";
+        int ret;
+
+        if (!limits[i].present)
+            continue;
+        if (limits[i].value)
+            snprintf(text, sizeof(text), "%llu", (unsigned long long)limits[i].value);
+        ret = io_write_file(cgroup, limits[i].file, text);
+        if (ret < 0)
+            return failure_set(failure, -ret, "cgroup: %s %s: %s", limits[i].file, text,
+                               failure_describe(-ret));
+    }
+    return 0;
+}
+
+int cgroups_of_process(int cgroup, const char *name, pid_t pid)
+{
+    char path[64], text[PATH_MAX + 16];
+    size_t length = strlen(name);
+    char *at;
+    ssize_t n;
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
+    n = io_read_file(AT_FDCWD, path, text, sizeof(text));
+    if (n < 0)
+        return (int)n;
+    /* The line of the unified hierarchy; what precedes @name is how the host mounted it. */
+    at = strncmp(text, "0::/", 4) == 0 ? text : strstr(text, "\n0::/");
+    at = at ? strchr(at, '/') : NULL;
+    if (!at)
+        return -ENOENT;
+    at[strcspn(at, "\n")] = '\0';
+    while (at && (strncmp(at + 1, name, length) != 0 || (at[1 + length] && at[1 + length] != '/')))
+        at = strchr(at + 1, '/');
+    if (!at)
+        return -ENOENT;
+    at += 1 + length;
+    fd = openat(cgroup, *at ? at + 1 : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+int cgroups_read(int cgroup, const char *file, const char *key, uint64_t *value)
+{
+    char text[16384];
+    size_t length = key ? strlen(key) : 0;
+    ssize_t n = io_read_file(cgroup, file, text, sizeof(text));
+    const char *line = text;
+    char *end;
+
+    if (n < 0)
+        return (int)n;
+    while (key && line && (strncmp(line, key, length) != 0 || line[length] != ' ')) {
+        line = strchr(line, '\n');
+        line = line ? line + 1 : NULL;
+    }
+    if (!line)
+        return -ENODATA;
+    line += key ? length + 1 : 0;
+    *value = strtoull(line, &end, 10);
+    return end == line ? -ENODATA : 0;
 }

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "init/io.h"
+#include "init/stats.h"
 
 /* Buffers above this are given back after use: only MESSAGE_CONTAINER is ever large. */
 #define CHANNEL_KEEP_SIZE 4096u
@@ -58,8 +59,8 @@ static int channel_fill(struct channel *channel, size_t want)
     return 1;
 }
 
-int channel_receive(struct channel *channel, struct protocol_header *header,
-                    struct protocol_reader *fields)
+int channel_take(struct channel *channel, struct protocol_header *header,
+                 struct protocol_reader *fields)
 {
     int ret;
 
@@ -112,6 +113,28 @@ int channel_send_exit(struct channel *channel, uint32_t container, uint32_t proc
     protocol_begin(&channel->out, MESSAGE_EXIT, container, 0);
     protocol_put_u64(&channel->out, FIELD_PROCESS, process);
     protocol_put_u64(&channel->out, FIELD_STATUS, status);
+    return writer_send(&channel->out, channel->fd);
+}
+
+int channel_send_stats(struct channel *channel, uint32_t container, uint32_t sequence, int cgroup)
+{
+    protocol_begin(&channel->out, MESSAGE_RESULT, container, sequence);
+    protocol_put_u64(&channel->out, FIELD_CODE, 0);
+    stats_put(&channel->out, cgroup);
+    return writer_send(&channel->out, channel->fd);
+}
+
+int channel_send_oom(struct channel *channel, uint32_t container)
+{
+    protocol_begin(&channel->out, MESSAGE_OOM, container, 0);
+    return writer_send(&channel->out, channel->fd);
+}
+
+int channel_send_notify(struct channel *channel, uint32_t container, const void *data,
+                        size_t length)
+{
+    protocol_begin(&channel->out, MESSAGE_NOTIFY, container, 0);
+    protocol_put_bytes(&channel->out, FIELD_DATA, data, length);
     return writer_send(&channel->out, channel->fd);
 }
 

@@ -19,13 +19,13 @@ void channel_init(struct channel *channel, int fd);
 void channel_destroy(struct channel *channel);
 
 /**
- * channel_receive() - take the next message if all of it has arrived.
+ * channel_take() - take the next message if all of it has arrived.
  * @fields: points into the channel's buffer and is valid until the next call.
  * Return: 1 with @header and @fields filled in; 0: not all there yet; -ECONNRESET at end of file;
  * -EPROTO for bytes that are no message; or -errno.
  */
-int channel_receive(struct channel *channel, struct protocol_header *header,
-                    struct protocol_reader *fields);
+int channel_take(struct channel *channel, struct protocol_header *header,
+                 struct protocol_reader *fields);
 
 /* Each of these sends one message, waiting while the host is busy. Return: 0 or -errno. */
 int channel_send_hello(struct channel *channel, const char *release);
@@ -34,6 +34,11 @@ int channel_send_result(struct channel *channel, uint32_t container, uint32_t se
                         const struct failure *failure);
 int channel_send_exit(struct channel *channel, uint32_t container, uint32_t process,
                       uint8_t status);
+/* A successful RESULT with the figures of the container whose cgroup is @cgroup. */
+int channel_send_stats(struct channel *channel, uint32_t container, uint32_t sequence, int cgroup);
+int channel_send_oom(struct channel *channel, uint32_t container);
+int channel_send_notify(struct channel *channel, uint32_t container, const void *data,
+                        size_t length);
 int channel_send_log(struct channel *channel, const char *text);
 
 /**

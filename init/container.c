@@ -1,319 +1,493 @@
 /*
- * MESSAGE_CONTAINER, decoded. Tables say which tag fills which member; one function walks them, for
- * the message itself and for the fields that hold fields. Tags without a row are passed over, as
- * init/protocol.h demands.
+ * A container of the machine.
+ *
+ * Its first process goes PREPARING → PREPARED → STARTING → RUNNING → EXITED, further ones begin at
+ * STARTING; every change of state that the host asked for is answered by the RESULT it waits for. A
+ * process that ends after it was PREPARED, or after its exec, yields an EXIT; one that failed
+ * before, or whose exec failed, only the failing RESULT.
+ *
+ * The kernel ends a PID namespace with its first process, and that one last (zap_pid_ns_processes):
+ * so when the first process has been reaped, so have all others.
  */
 #include "init/container.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-/* Namespaces init makes; the network namespace of the machine is the container's own. */
-#define CONTAINER_NAMESPACES \
-    (CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP)
-#define CONTAINER_NAMESPACES_IGNORED (CLONE_NEWNET | CLONE_NEWTIME)
+#include "init/cgroups.h"
+#include "init/engine.h"
+#include "init/flush.h"
+#include "init/io.h"
+#include "init/notify.h"
+#include "init/sysctls.h"
+#include "init/userns.h"
 
-typedef int field_parser(void *member, const struct protocol_field *field);
+/*
+ * How long, in seconds, a container that has ended waits for the host to take what its further
+ * processes had written. A reader that has stopped reading is no reason to wait for ever: an
+ * ordinary runtime would have left the bytes in a pipe.
+ */
+#define CONTAINER_GRACE 2
 
-struct field_rule {
-    uint16_t tag;
-    field_parser *parse;
-    size_t offset;  /* of the member that is filled in */
-    size_t present; /* offset of a bool that is set; 0: none */
-};
-
-/* Fills in @object from the fields that have a rule. */
-static int fields_parse(struct protocol_reader reader, const struct field_rule *rules,
-                        size_t rule_count, void *object, uint16_t *culprit)
+struct container *container_find(const struct engine *engine, uint32_t id)
 {
-    struct protocol_field field;
+    struct container *container = engine->containers;
+
+    while (container && container->id != id)
+        container = container->next;
+    return container;
+}
+
+struct process *container_process(struct container *container, uint32_t id)
+{
+    struct process *process = container->further;
+
+    if (id == 0)
+        return &container->first;
+    while (process && process->id != id)
+        process = process->next;
+    return process;
+}
+
+static void process_free(struct process *process)
+{
+    struct process **link = &process->container->further;
+
+    while (*link && *link != process)
+        link = &(*link)->next;
+    if (*link)
+        *link = process->next;
+    process_close(process);
+    free(process);
+}
+
+static void process_destroy(struct process *process)
+{
+    if (process->pid > 0)
+        kill(process->pid, SIGKILL);
+    process_close(process);
+}
+
+void container_destroy(struct container *container)
+{
+    struct engine *engine = container->engine;
+    struct container **link = &engine->containers;
+
+    while (*link && *link != container)
+        link = &(*link)->next;
+    if (*link)
+        *link = container->next;
+    process_destroy(&container->first);
+    while (container->further) {
+        process_destroy(container->further);
+        process_free(container->further);
+    }
+    watch_close(&container->oom);
+    watch_close(&container->grace);
+    if (container->notify.fd >= 0)
+        notify_remove(&engine->config.places, container->id);
+    watch_close(&container->notify);
+    if (container->cgroup >= 0)
+        cgroups_remove(engine->config.cgroup, container->name);
+    io_close(&container->cgroup);
+    free(container->uid_map.items);
+    free(container->name);
+    free(container);
+}
+
+/* --- memory that ran out --- */
+
+static void oom_check(struct container *container)
+{
+    struct engine *engine = container->engine;
+    uint64_t kills;
+
+    if (container->oom.fd < 0 ||
+        cgroups_read(container->cgroup, "memory.events", "oom_kill", &kills) < 0 ||
+        kills <= container->oom_kills)
+        return;
+    container->oom_kills = kills;
+    engine_sent(engine, channel_send_oom(&engine->channel, container->id));
+}
+
+static void oom_ready(struct watch *watch, uint32_t events)
+{
+    char text[512];
+
+    /* A read through the watched descriptor is what makes the next change known. */
+    if (pread(watch->fd, text, sizeof(text), 0) < 0)
+        watch_close(watch);
+    else
+        oom_check(watch->context);
+}
+
+/* A machine whose kernel does not count has nothing to report. */
+static void oom_watch(struct container *container)
+{
+    int fd = openat(container->cgroup, "memory.events", O_RDONLY | O_CLOEXEC);
+
+    container->oom = watch_of(fd, oom_ready, container);
+    if (fd >= 0 && watch_set(&container->oom, container->engine->epoll, EPOLLPRI) < 0)
+        watch_close(&container->oom);
+}
+
+/* --- the end of a process --- */
+
+static void send_result(struct process *process, const struct failure *failure)
+{
+    struct engine *engine = process->container->engine;
+
+    engine_sent(engine, channel_send_result(&engine->channel, process->container->id,
+                                            process->sequence, failure));
+}
+
+static void send_exit(struct process *process)
+{
+    struct engine *engine = process->container->engine;
+
+    process->state = PROCESS_EXITED;
+    engine_sent(engine, channel_send_exit(&engine->channel, process->container->id, process->id,
+                                          process->status));
+}
+
+static void grace_over(struct watch *watch, uint32_t events);
+
+/* The container has ended but for streams of further processes. Return: 0 or -errno. */
+static int grace_begin(struct container *container)
+{
+    const struct itimerspec time = { .it_value.tv_sec = CONTAINER_GRACE };
+    int fd;
+
+    if (container->grace.fd >= 0)
+        return 0;
+    fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    container->grace = watch_of(fd, grace_over, container);
+    if (fd < 0 || timerfd_settime(fd, 0, &time, NULL) < 0)
+        return -errno;
+    return watch_set(&container->grace, container->engine->epoll, EPOLLIN);
+}
+
+static void first_conclude(struct container *container)
+{
+    struct process *first = &container->first;
+    struct engine *engine = container->engine;
+
+    if (first->pid != 0 || (first->state != PROCESS_FAILED && process_has_output(first)))
+        return;
+    if (container->further && grace_begin(container) == 0)
+        return;
+    while (container->further)
+        process_free(container->further);
+    if (first->state != PROCESS_FAILED) {
+        if (engine->shares_mounted)
+            flush_shares(engine->config.places.shares);
+        send_exit(first);
+    }
+    container_destroy(container);
+}
+
+/* When it is gone and what it wrote is with the host, the host hears of it. It may be freed. */
+static void further_conclude(struct process *process)
+{
+    struct container *container = process->container;
+
+    if (process->pid != 0)
+        return;
+    if (process->state == PROCESS_RUNNING && process_is_settled(process))
+        send_exit(process);
+    if (process->state == PROCESS_FAILED ||
+        (process->state == PROCESS_EXITED && !process_has_streams(process))) {
+        process_free(process);
+        first_conclude(container);
+    }
+}
+
+static void process_conclude(struct process *process)
+{
+    if (process->id == 0)
+        first_conclude(process->container);
+    else
+        further_conclude(process);
+}
+
+static void grace_over(struct watch *watch, uint32_t events)
+{
+    struct container *container = watch->context;
+    struct process *next;
+
+    for (struct process *process = container->further; process; process = next) {
+        next = process->next;
+        process_cut_streams(process);
+        if (process->state == PROCESS_RUNNING)
+            send_exit(process);
+        process_free(process);
+    }
+    first_conclude(container);
+}
+
+static void stream_has_changed(struct stream *stream)
+{
+    process_conclude(stream->context);
+}
+
+static void terminal_has_changed(struct terminal *terminal)
+{
+    process_conclude(terminal->context);
+}
+
+/* --- what children report --- */
+
+static void process_fail(struct process *process, const struct failure *failure)
+{
+    process->state = PROCESS_FAILED;
+    send_result(process, failure);
+}
+
+static void process_take_report(struct process *process, const struct report *report, int master)
+{
+    if (report->kind == REPORT_TERMINAL && master >= 0) {
+        process_start_terminal(process, process->container->engine->epoll, master,
+                               terminal_has_changed);
+        return;
+    }
+    io_close(&master);
+    if (report->kind == REPORT_FAILED) {
+        process_fail(process, &report->failure);
+    } else if (process->state == PROCESS_PREPARING) {
+        process->state = PROCESS_PREPARED;
+        send_result(process, NULL);
+    }
+}
+
+/* Takes what the child has said so far. */
+static void process_pump_reports(struct process *process)
+{
+    struct report report;
+    int master;
     int ret;
 
-    while ((ret = protocol_next(&reader, &field)) == 1) {
-        for (size_t i = 0; i < rule_count; i++) {
-            if (rules[i].tag != field.tag)
-                continue;
-            ret = rules[i].parse((char *)object + rules[i].offset, &field);
-            if (ret < 0) {
-                *culprit = field.tag;
-                return ret;
-            }
-            if (rules[i].present)
-                *(bool *)((char *)object + rules[i].present) = true;
+    if (process->report.fd < 0)
+        return;
+    while ((ret = process_read_report(process, &report, &master)) == 1)
+        process_take_report(process, &report, master);
+    if (ret == -EAGAIN)
+        return;
+    watch_close(&process->report);
+    /* The exec closes the child's end: success. Its death does too; then an EXIT follows. */
+    if (process->state == PROCESS_STARTING) {
+        process->state = PROCESS_RUNNING;
+        send_result(process, NULL);
+    }
+}
+
+static void report_ready(struct watch *watch, uint32_t events)
+{
+    process_pump_reports(watch->context);
+}
+
+static uint8_t exit_status(int status)
+{
+    return (uint8_t)(WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status));
+}
+
+static void process_reaped(struct process *process, int status)
+{
+    process->pid = 0;
+    process->status = exit_status(status);
+    process_pump_reports(process);
+    if (process->state == PROCESS_PREPARING) {
+        struct failure failure;
+
+        failure_set(&failure, EIO,
+                    "container: its process ended while it was being prepared (%s %d)",
+                    WIFSIGNALED(status) ? "signal" : "status",
+                    WIFSIGNALED(status) ? WTERMSIG(status) : WEXITSTATUS(status));
+        process_fail(process, &failure);
+    }
+    /* The kernel counts a victim before it kills it: the host is to know why it ended. */
+    oom_check(process->container);
+    /* What a further process has left behind may still read its input. */
+    if (process->id == 0)
+        stream_stop(&process->streams[0]);
+    else
+        process_settle(process);
+    process_conclude(process);
+}
+
+void container_reap(struct engine *engine, pid_t pid, int status)
+{
+    for (struct container *container = engine->containers; container; container = container->next) {
+        struct process *process = &container->first;
+
+        if (process->pid != pid)
+            for (process = container->further; process && process->pid != pid;)
+                process = process->next;
+        if (process) {
+            process_reaped(process, status);
+            return;
         }
     }
+}
+
+/* --- the beginning --- */
+
+static struct process_request request_of(struct container *container, struct process_plan *process,
+                                         struct container_plan *plan)
+{
+    const struct engine *engine = container->engine;
+
+    return (struct process_request) {
+        .workload = {
+            .process = process,
+            .plan = plan,
+            .places = &engine->config.places,
+            .id = container->name,
+            .number = container->id,
+            .user_namespace = container->user_namespace,
+            .time_namespace = container->time_namespace,
+        },
+        .join = container->first.pid,
+        .uid_map = &container->uid_map,
+        .cgroup = container->cgroup,
+        .epoll = engine->epoll,
+        .connect_port = engine->config.connect_port,
+        .report = report_ready,
+        .stream_changed = stream_has_changed,
+        .terminal_changed = terminal_has_changed,
+    };
+}
+
+/* Each datagram is a message of its own; one at a time, so that others get their turn. */
+static void notify_ready(struct watch *watch, uint32_t events)
+{
+    const struct container *container = watch->context;
+    struct engine *engine = container->engine;
+    char data[NOTIFY_DATAGRAM_MAX];
+    ssize_t n = recv(watch->fd, data, sizeof(data), MSG_DONTWAIT);
+
+    if (n > 0)
+        engine_sent(engine, channel_send_notify(&engine->channel, container->id, data, (size_t)n));
+}
+
+static int container_notify(struct container *container, struct failure *failure)
+{
+    int fd = notify_open(&container->engine->config.places, container->id);
+    int ret = fd;
+
+    container->notify = watch_of(fd, notify_ready, container);
+    if (fd >= 0)
+        ret = watch_set(&container->notify, container->engine->epoll, EPOLLIN);
+    return ret < 0 ? failure_set(failure, -ret, "NOTIFY_SOCKET: %s", failure_describe(-ret)) : 0;
+}
+
+static int container_cgroup(struct container *container, const struct limits_plan *limits,
+                            struct failure *failure)
+{
+    int root = container->engine->config.cgroup;
+
+    if (root < 0)
+        return 0;
+    container->cgroup = cgroups_create(root, container->name);
+    if (container->cgroup < 0)
+        return failure_set(failure, -container->cgroup, "cgroup %s: %s", container->name,
+                           failure_describe(-container->cgroup));
+    oom_watch(container);
+    return cgroups_limit(container->cgroup, limits, failure);
+}
+
+static int container_begin(struct container *container, struct container_plan *plan,
+                           struct failure *failure)
+{
+    struct process_request request;
+    int ret;
+
+    container->user_namespace = plan->namespaces & CLONE_NEWUSER;
+    container->time_namespace = plan->namespaces & CLONE_NEWTIME;
+    container->name = strdup(plan->id);
+    if (!container->name)
+        return failure_set(failure, ENOMEM, "container: out of memory");
+    ret = container_cgroup(container, &plan->limits, failure);
+    if (ret == 0)
+        ret = sysctls_apply(&plan->sysctls, true, failure);
+    if (ret == 0 && plan->notify)
+        ret = container_notify(container, failure);
+    if (ret == 0 && container->user_namespace)
+        ret = userns_prepare(plan, &container->engine->config.places, failure);
+    if (ret < 0)
+        return ret;
+    /* The plan is gone soon; the map is needed for further processes. */
+    container->uid_map = plan->uid_map;
+    request = request_of(container, &plan->process, plan);
+    ret = process_spawn(&container->first, &request, failure);
+    plan->uid_map = (struct list) { 0 };
     return ret;
 }
 
-#define FIELDS_PARSE(reader, rules, object, culprit) \
-    fields_parse(reader, rules, sizeof(rules) / sizeof((rules)[0]), object, culprit)
-
-/* Appends a zeroed item of @size bytes. Return: the item, or NULL without memory. */
-static void *list_append(struct list *list, size_t size)
+int container_create(struct engine *engine, uint32_t id, uint32_t sequence,
+                     struct container_plan *plan, struct failure *failure)
 {
-    char *items = list->items;
-
-    /* Room for 1, 2, 4, … items: it is full whenever the count is a power of two (or 0). */
-    if ((list->count & (list->count - 1)) == 0) {
-        items = reallocarray(items, list->count ? list->count * 2 : 1, size);
-        if (!items)
-            return NULL;
-        list->items = items;
-    }
-    items += list->count++ * size;
-    memset(items, 0, size);
-    return items;
-}
-
-static int parse_u64(void *member, const struct protocol_field *field)
-{
-    bool bad = false;
-
-    *(uint64_t *)member = protocol_u64(field, &bad);
-    return bad ? -EPROTO : 0;
-}
-
-static int parse_u32(void *member, const struct protocol_field *field)
-{
-    bool bad = false;
-    uint64_t value = protocol_u64(field, &bad);
-
-    *(uint32_t *)member = (uint32_t)value;
-    return bad ? -EPROTO : value > UINT32_MAX ? -EINVAL : 0;
-}
-
-static int parse_flag(void *member, const struct protocol_field *field)
-{
-    bool bad = false;
-    uint64_t value = protocol_u64(field, &bad);
-
-    *(bool *)member = value != 0;
-    return bad ? -EPROTO : value > 1 ? -EINVAL : 0;
-}
-
-static int parse_string(void *member, const struct protocol_field *field)
-{
-    bool bad = false;
-
-    *(const char **)member = protocol_string(field, &bad);
-    return bad ? -EPROTO : 0;
-}
-
-static int parse_string_item(void *member, const struct protocol_field *field)
-{
-    const char **item = list_append(member, sizeof(*item));
-
-    return item ? parse_string(item, field) : -ENOMEM;
-}
-
-static int parse_group(void *member, const struct protocol_field *field)
-{
-    uint32_t *group = list_append(member, sizeof(*group));
-
-    return group ? parse_u32(group, field) : -ENOMEM;
-}
-
-static int parse_seccomp(void *member, const struct protocol_field *field)
-{
-    *(struct protocol_reader *)member = field->value;
-    if (field->value.length % sizeof(struct sock_filter) != 0)
-        return -EPROTO;
-    return field->value.length / sizeof(struct sock_filter) <= BPF_MAXINSNS ? 0 : -EINVAL;
-}
-
-static int parse_capabilities(void *member, const struct protocol_field *field)
-{
-    static const struct field_rule rules[] = {
-        { FIELD_CAP_BOUNDING, parse_u64, offsetof(struct capability_sets, bounding), 0 },
-        { FIELD_CAP_EFFECTIVE, parse_u64, offsetof(struct capability_sets, effective), 0 },
-        { FIELD_CAP_INHERITABLE, parse_u64, offsetof(struct capability_sets, inheritable), 0 },
-        { FIELD_CAP_PERMITTED, parse_u64, offsetof(struct capability_sets, permitted), 0 },
-        { FIELD_CAP_AMBIENT, parse_u64, offsetof(struct capability_sets, ambient), 0 },
-    };
-    uint16_t culprit;
-
-    return FIELDS_PARSE(field->value, rules, member, &culprit);
-}
-
-static int parse_rlimit(void *member, const struct protocol_field *field)
-{
-    static const struct field_rule rules[] = {
-        { FIELD_RESOURCE, parse_u32, offsetof(struct rlimit_plan, resource), 0 },
-        { FIELD_SOFT, parse_u64, offsetof(struct rlimit_plan, soft), 0 },
-        { FIELD_HARD, parse_u64, offsetof(struct rlimit_plan, hard), 0 },
-    };
-    struct rlimit_plan *rlimit = list_append(member, sizeof(*rlimit));
-    uint16_t culprit;
-
-    return rlimit ? FIELDS_PARSE(field->value, rules, rlimit, &culprit) : -ENOMEM;
-}
-
-static int parse_mount(void *member, const struct protocol_field *field)
-{
-    static const struct field_rule rules[] = {
-        { FIELD_MOUNT_TARGET, parse_string, offsetof(struct mount_plan, target), 0 },
-        { FIELD_MOUNT_TYPE, parse_string, offsetof(struct mount_plan, type), 0 },
-        { FIELD_MOUNT_SOURCE, parse_string, offsetof(struct mount_plan, source), 0 },
-        { FIELD_MOUNT_DATA, parse_string, offsetof(struct mount_plan, data), 0 },
-        { FIELD_MOUNT_FLAGS, parse_u64, offsetof(struct mount_plan, flags), 0 },
-        { FIELD_MOUNT_PROPAGATION, parse_u64, offsetof(struct mount_plan, propagation), 0 },
-        { FIELD_MOUNT_SHARE, parse_u32, offsetof(struct mount_plan, share),
-          offsetof(struct mount_plan, has_share) },
-        { FIELD_MOUNT_IS_FILE, parse_flag, offsetof(struct mount_plan, is_file), 0 },
-    };
-    struct mount_plan *mount = list_append(member, sizeof(*mount));
-    uint16_t culprit;
+    struct container *container = calloc(1, sizeof(*container));
     int ret;
 
-    if (!mount)
-        return -ENOMEM;
-    ret = FIELDS_PARSE(field->value, rules, mount, &culprit);
+    if (!container)
+        return failure_set(failure, ENOMEM, "container: out of memory");
+    container->engine = engine;
+    container->id = id;
+    container->cgroup = -1;
+    container->oom = container->notify = container->grace = watch_of(-1, NULL, NULL);
+    process_init(&container->first, container, 0, sequence);
+    container->next = engine->containers;
+    engine->containers = container;
+    ret = container_begin(container, plan, failure);
     if (ret < 0)
-        return ret;
-    if (!mount->target || mount->target[0] != '/' || !mount->type)
-        return -EINVAL;
-    return strcmp(mount->type, "share") == 0 && !mount->has_share ? -EINVAL : 0;
+        container_destroy(container);
+    return ret;
 }
 
-static int parse_device(void *member, const struct protocol_field *field)
+int container_start(struct container *container, uint32_t sequence, struct failure *failure)
 {
-    static const struct field_rule rules[] = {
-        { FIELD_MOUNT_TARGET, parse_string, offsetof(struct device_plan, path), 0 },
-        { FIELD_DEVICE_MODE, parse_u32, offsetof(struct device_plan, mode), 0 },
-        { FIELD_DEVICE_NUMBER, parse_u64, offsetof(struct device_plan, number), 0 },
-        { FIELD_UID, parse_u32, offsetof(struct device_plan, uid), 0 },
-        { FIELD_GID, parse_u32, offsetof(struct device_plan, gid), 0 },
-    };
-    struct device_plan *device = list_append(member, sizeof(*device));
-    uint16_t culprit;
-    int ret;
+    struct process *first = &container->first;
 
-    if (!device)
-        return -ENOMEM;
-    ret = FIELDS_PARSE(field->value, rules, device, &culprit);
-    if (ret < 0)
-        return ret;
-    return device->path && device->path[0] == '/' ? 0 : -EINVAL;
-}
-
-static int parse_setting(void *member, const struct protocol_field *field)
-{
-    static const struct field_rule rules[] = {
-        { FIELD_KEY, parse_string, offsetof(struct setting_plan, key), 0 },
-        { FIELD_VALUE, parse_string, offsetof(struct setting_plan, value), 0 },
-    };
-    struct setting_plan *setting = list_append(member, sizeof(*setting));
-    uint16_t culprit;
-    int ret;
-
-    if (!setting)
-        return -ENOMEM;
-    ret = FIELDS_PARSE(field->value, rules, setting, &culprit);
-    if (ret < 0)
-        return ret;
-    return setting->key && setting->value ? 0 : -EINVAL;
-}
-
-#define RULE(tag, parse, member)                               \
-    {                                                          \
-        tag, parse, offsetof(struct container_plan, member), 0 \
-    }
-#define RULE_PRESENT(tag, parse, member, flag)                                                     \
-    {                                                                                              \
-        tag, parse, offsetof(struct container_plan, member), offsetof(struct container_plan, flag) \
-    }
-
-static const struct field_rule container_rules[] = {
-    RULE(FIELD_ARG, parse_string_item, arg_list),
-    RULE(FIELD_ENV, parse_string_item, env_list),
-    RULE(FIELD_CWD, parse_string, cwd),
-    RULE(FIELD_UID, parse_u32, uid),
-    RULE(FIELD_GID, parse_u32, gid),
-    RULE(FIELD_GROUP, parse_group, groups),
-    RULE(FIELD_UMASK, parse_u32, umask),
-    RULE(FIELD_CAPABILITIES, parse_capabilities, capabilities),
-    RULE(FIELD_NO_NEW_PRIVILEGES, parse_flag, no_new_privileges),
-    RULE_PRESENT(FIELD_OOM_SCORE_ADJ, parse_u64, oom_score_adj, has_oom_score_adj),
-    RULE(FIELD_RLIMIT, parse_rlimit, rlimits),
-    RULE(FIELD_TERMINAL, parse_flag, terminal),
-    RULE(FIELD_SECCOMP, parse_seccomp, seccomp),
-    RULE(FIELD_ID, parse_string, id),
-    RULE(FIELD_HOSTNAME, parse_string, hostname),
-    RULE(FIELD_DOMAINNAME, parse_string, domainname),
-    RULE(FIELD_NAMESPACES, parse_u64, namespaces),
-    RULE_PRESENT(FIELD_ROOT_SHARE, parse_u32, root_share, has_root_share),
-    RULE(FIELD_ROOT_READONLY, parse_flag, root_readonly),
-    RULE(FIELD_MOUNT_PROPAGATION, parse_u64, root_propagation),
-    RULE(FIELD_MOUNT, parse_mount, mounts),
-    RULE(FIELD_MASKED_PATH, parse_string_item, masked_paths),
-    RULE(FIELD_READONLY_PATH, parse_string_item, readonly_paths),
-    RULE(FIELD_SYSCTL, parse_setting, sysctls),
-    RULE(FIELD_DEVICE, parse_device, devices),
-};
-
-/* The list as an array that ends with NULL, as execve(2) takes it. */
-static char **list_finish(struct list *list)
-{
-    const char **end = list_append(list, sizeof(*end));
-
-    if (!end)
-        return NULL;
-    list->count--;
-    return list->items;
-}
-
-/* What no single field can tell. */
-static int container_plan_check(struct container_plan *plan, struct failure *failure)
-{
-    if (!plan->has_root_share)
-        return failure_set(failure, EINVAL, "container: no root filesystem was given");
-    if (plan->arg_list.count == 0)
-        return failure_set(failure, EINVAL, "container: no arguments were given");
-    if (plan->cwd[0] != '/')
-        return failure_set(failure, EINVAL, "container: cwd \"%s\" is not absolute", plan->cwd);
-    /* The id becomes the name of a directory. */
-    if (!plan->id[0] || strchr(plan->id, '/') || plan->id[0] == '.')
-        return failure_set(failure, EINVAL, "container: bad id \"%s\"", plan->id);
-    if (plan->umask > 07777)
-        return failure_set(failure, EINVAL, "container: bad umask %#o", plan->umask);
-    if (plan->terminal)
-        return failure_set(failure, ENOTSUP, "terminals are not supported yet");
-    plan->namespaces &= ~(uint64_t)CONTAINER_NAMESPACES_IGNORED;
-    plan->namespaces |= CLONE_NEWPID | CLONE_NEWNS;
-    if (plan->namespaces & ~(uint64_t)CONTAINER_NAMESPACES)
-        return failure_set(failure, ENOTSUP, "container: namespaces %#llx are not supported",
-                           (unsigned long long)plan->namespaces);
+    if (first->pid == 0)
+        return failure_set(failure, ESRCH, "no such process");
+    if (first->state != PROCESS_PREPARED)
+        return failure_set(failure, EINVAL, "container %u was started already", container->id);
+    if (process_release(first) < 0)
+        return failure_set(failure, ESRCH, "no such process");
+    first->sequence = sequence;
+    first->state = PROCESS_STARTING;
     return 0;
 }
 
-int container_plan_parse(struct container_plan *plan, struct protocol_reader fields,
-                         struct failure *failure)
+int container_exec(struct container *container, uint32_t id, uint32_t sequence,
+                   struct process_plan *plan, struct failure *failure)
 {
-    uint16_t culprit = 0;
+    const struct process_request request = request_of(container, plan, NULL);
+    struct process *process;
     int ret;
 
-    *plan = (struct container_plan) { .cwd = "/", .id = "container", .umask = 0022 };
-    ret = FIELDS_PARSE(fields, container_rules, plan, &culprit);
-    if (ret < 0 && culprit)
-        return failure_set(failure, -ret, "container: field %u: %s", culprit,
-                           failure_describe(-ret));
+    if (container->first.pid == 0)
+        return failure_set(failure, ESRCH, "cannot exec in a stopped container");
+    if (container->first.state == PROCESS_PREPARING)
+        return failure_set(failure, EINVAL, "container %u is still being prepared", container->id);
+    if (container_process(container, id))
+        return failure_set(failure, EEXIST, "process %u exists already", id);
+    process = malloc(sizeof(*process));
+    if (!process)
+        return failure_set(failure, ENOMEM, "process: out of memory");
+    process_init(process, container, id, sequence);
+    process->next = container->further;
+    container->further = process;
+    ret = process_spawn(process, &request, failure);
     if (ret < 0)
-        return failure_set(failure, -ret, "container: malformed fields");
-    plan->args = list_finish(&plan->arg_list);
-    plan->env = list_finish(&plan->env_list);
-    if (!plan->args || !plan->env)
-        return failure_set(failure, ENOMEM, "container: out of memory");
-    return container_plan_check(plan, failure);
-}
-
-void container_plan_free(struct container_plan *plan)
-{
-    struct list *const lists[] = {
-        &plan->arg_list,     &plan->env_list,       &plan->groups,  &plan->rlimits, &plan->mounts,
-        &plan->masked_paths, &plan->readonly_paths, &plan->sysctls, &plan->devices,
-    };
-
-    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
-        free(lists[i]->items);
-    *plan = (struct container_plan) { 0 };
+        process_free(process);
+    return ret;
 }

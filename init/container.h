@@ -1,91 +1,57 @@
-/* What MESSAGE_CONTAINER asks for, decoded and checked. */
+/* A container of the machine: its processes from clone to EXIT, and what surrounds them. */
 #ifndef VMRT_INIT_CONTAINER_H
 #define VMRT_INIT_CONTAINER_H
 
-#include <linux/filter.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "init/failure.h"
-#include "init/protocol.h"
+#include "init/plan.h"
+#include "init/process.h"
 
-/* Items of one kind, in the order of the message. */
-struct list {
-    void *items;
-    size_t count;
+struct engine;
+
+struct container {
+    struct container *next;
+    struct engine *engine;
+    uint32_t id; /* the host's number */
+    char *name;  /* its id, and the name of its cgroup */
+    int cgroup;  /* descriptor of its directory; -1: none */
+    bool user_namespace, time_namespace;
+    struct list uid_map;     /* of struct id_map_plan */
+    struct process first;    /* FIELD_PROCESS 0 */
+    struct process *further; /* those of MESSAGE_EXEC */
+    struct watch oom;        /* memory.events of the cgroup */
+    uint64_t oom_kills;      /* that the host knows of */
+    struct watch notify;     /* its NOTIFY_SOCKET */
+    struct watch grace;      /* runs out when streams of an EXEC have held it long enough */
 };
 
-#define LIST_AT(list, type, index) (&((type *)(list).items)[index])
-
-struct capability_sets {
-    uint64_t bounding, effective, inheritable, permitted, ambient; /* bit n is capability n */
-};
-
-struct mount_plan {
-    const char *target; /* in the container */
-    const char *type;   /* "share", or a filesystem type */
-    const char *source, *data;
-    uint64_t flags;       /* MS_* */
-    uint64_t propagation; /* MS_SHARED, MS_SLAVE, … with MS_REC; 0: leave */
-    uint32_t share;       /* index, type "share" only */
-    bool is_file;         /* the share is a single file */
-    bool has_share;
-};
-
-struct device_plan {
-    const char *path;
-    uint32_t mode;   /* as for mknod(2) */
-    uint64_t number; /* major << 32 | minor */
-    uint32_t uid, gid;
-};
-
-struct rlimit_plan {
-    uint32_t resource;
-    uint64_t soft, hard;
-};
-
-struct setting_plan {
-    const char *key, *value;
-};
-
-/* Every pointer but those in lists points into the message, which must outlive the plan. */
-struct container_plan {
-    /* the process */
-    char **args, **env;             /* NULL-terminated */
-    struct list arg_list, env_list; /* of const char *: the same, as they are collected */
-    const char *cwd;
-    uint32_t uid, gid;
-    struct list groups; /* of uint32_t */
-    uint32_t umask;
-    struct capability_sets capabilities;
-    bool no_new_privileges, has_oom_score_adj, terminal;
-    int64_t oom_score_adj;
-    struct list rlimits;            /* of struct rlimit_plan */
-    struct protocol_reader seccomp; /* struct sock_filter[]; empty: none */
-
-    /* the surroundings */
-    const char *id, *hostname, *domainname;
-    uint64_t namespaces; /* CLONE_NEW*; always with CLONE_NEWPID and CLONE_NEWNS */
-    uint32_t root_share;
-    bool has_root_share, root_readonly;
-    uint64_t root_propagation;                /* MS_*; 0: private */
-    struct list mounts;                       /* of struct mount_plan */
-    struct list masked_paths, readonly_paths; /* of const char * */
-    struct list sysctls;                      /* of struct setting_plan */
-    struct list devices;                      /* of struct device_plan */
-};
+struct container *container_find(const struct engine *engine, uint32_t id);
 
 /**
- * container_plan_parse() - decode the fields of a MESSAGE_CONTAINER.
- * @plan: filled in; call container_plan_free() whatever is returned.
- * @fields: must stay in place and unchanged while the plan is used.
- * Return: 0, -EPROTO for malformed fields, -EINVAL for values that make no sense, -ENOTSUP for
- * what init cannot do, -ENOMEM; the failure names the field.
+ * container_create() - make a container and have its first process prepare itself.
+ * @sequence: of the message whose RESULT is sent when that is done.
+ * Return: 0, or -errno with nothing left behind and no RESULT sent.
  */
-int container_plan_parse(struct container_plan *plan, struct protocol_reader fields,
-                         struct failure *failure);
+int container_create(struct engine *engine, uint32_t id, uint32_t sequence,
+                     struct container_plan *plan, struct failure *failure);
 
-void container_plan_free(struct container_plan *plan);
+/* Starts a further process, likewise. */
+int container_exec(struct container *container, uint32_t process, uint32_t sequence,
+                   struct process_plan *plan, struct failure *failure);
+
+/* Lets the prepared first process exec, likewise. */
+int container_start(struct container *container, uint32_t sequence, struct failure *failure);
+
+/* Return: the process of that number, or NULL. */
+struct process *container_process(struct container *container, uint32_t id);
+
+/* A child of init has ended; it may be anybody's. */
+void container_reap(struct engine *engine, pid_t pid, int status);
+
+/* Kills what still runs in it and frees it. */
+void container_destroy(struct container *container);
 
 #endif

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -12,7 +14,6 @@
 #include <unistd.h>
 
 #include "init/io.h"
-#include "init/mounts.h"
 #include "init/path.h"
 
 #define NUMBER(major, minor) ((uint64_t)(major) << 32 | (minor))
@@ -34,6 +35,66 @@ static const struct {
     { "/dev/core", "/proc/kcore" },
 };
 
+/* Where init keeps the node that user namespaces bind. */
+static void provided_path(char path[PATH_MAX], const struct device_plan *device,
+                          const struct mount_places *places, uint32_t uid, uint32_t gid)
+{
+    snprintf(path, PATH_MAX, "%s/%o-%llx-%u-%u", places->devices, device->mode,
+             (unsigned long long)device->number, uid, gid);
+}
+
+static int device_provide(const struct device_plan *device, const struct container_plan *plan,
+                          const struct mount_places *places)
+{
+    uint32_t uid = id_map_outside(&plan->uid_map, device->uid);
+    uint32_t gid = id_map_outside(&plan->gid_map, device->gid);
+    dev_t number = makedev((unsigned int)(device->number >> 32), (unsigned int)device->number);
+    char path[PATH_MAX];
+
+    provided_path(path, device, places, uid, gid);
+    if (mknod(path, device->mode, number) < 0)
+        return errno == EEXIST ? 0 : -errno;
+    return chown(path, uid, gid) < 0 ? -errno : 0;
+}
+
+int devices_provide(const struct container_plan *plan, const struct mount_places *places,
+                    struct failure *failure)
+{
+    size_t count = sizeof(default_devices) / sizeof(default_devices[0]);
+
+    if (mkdir(places->devices, 0755) < 0 && errno != EEXIST)
+        return failure_errno(failure, "%s", places->devices);
+    for (size_t i = 0; i < plan->devices.count + count; i++) {
+        const struct device_plan *device =
+            i < count ? &default_devices[i] : LIST_AT(plan->devices, struct device_plan, i - count);
+        int ret = device_provide(device, plan, places);
+
+        if (ret < 0)
+            return failure_set(failure, -ret, "device %s: %s", device->path,
+                               failure_describe(-ret));
+    }
+    return 0;
+}
+
+/* In a user namespace no node can be made: the one init made is bound. */
+static int device_bind(const struct device_plan *device, const struct container_plan *plan,
+                       const struct mount_places *places, int root)
+{
+    _cleanup_close_ int target = path_create(root, device->path, true);
+    _cleanup_close_ int tree = -1;
+    char path[PATH_MAX];
+
+    if (target < 0)
+        return target;
+    provided_path(path, device, places, id_map_outside(&plan->uid_map, device->uid),
+                  id_map_outside(&plan->gid_map, device->gid));
+    tree = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    if (tree < 0 ||
+        move_mount(tree, "", target, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
+        return -errno;
+    return 0;
+}
+
 /* A node that is there already is left alone, as runc does. */
 static int device_make(const struct device_plan *device, int root)
 {
@@ -50,11 +111,15 @@ static int device_make(const struct device_plan *device, int root)
     return 0;
 }
 
-static int devices_make_nodes(const struct device_plan *devices, size_t count, int root,
-                              struct failure *failure)
+static int devices_make_nodes(const struct device_plan *devices, size_t count,
+                              const struct container_plan *plan, const struct mount_places *places,
+                              int root, struct failure *failure)
 {
+    bool bind = plan->namespaces & CLONE_NEWUSER;
+
     for (size_t i = 0; i < count; i++) {
-        int ret = device_make(&devices[i], root);
+        int ret =
+            bind ? device_bind(&devices[i], plan, places, root) : device_make(&devices[i], root);
 
         if (ret < 0)
             return failure_set(failure, -ret, "device %s: %s", devices[i].path,
@@ -92,16 +157,17 @@ static int links_make(int root, struct failure *failure)
     return 0;
 }
 
-int devices_make(const struct container_plan *plan, int root, struct failure *failure)
+int devices_make(const struct container_plan *plan, const struct mount_places *places, int root,
+                 struct failure *failure)
 {
     int ret;
 
     if (mounts_share_covers_dev(plan))
         return 0;
-    ret = devices_make_nodes(plan->devices.items, plan->devices.count, root, failure);
-    if (ret < 0)
-        return ret;
-    ret = devices_make_nodes(default_devices, sizeof(default_devices) / sizeof(default_devices[0]),
-                             root, failure);
+    ret = devices_make_nodes(plan->devices.items, plan->devices.count, plan, places, root, failure);
+    if (ret == 0)
+        ret = devices_make_nodes(default_devices,
+                                 sizeof(default_devices) / sizeof(default_devices[0]), plan, places,
+                                 root, failure);
     return ret < 0 ? ret : links_make(root, failure);
 }

@@ -43,4 +43,7 @@ int engine_run(struct engine *engine, const char *release);
 /* Kills what still runs and frees everything. */
 void engine_destroy(struct engine *engine);
 
+/* What a send gave: a message that cannot be sent means that the host is gone, and the end. */
+void engine_sent(struct engine *engine, int ret);
+
 #endif

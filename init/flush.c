@@ -10,7 +10,6 @@
 #include "init/flush.h"
 
 #include <fcntl.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -20,6 +19,17 @@
 /* Pages not yet written, being written, and FUSE's copies of pages being written. */
 static const char *const pending_lines[] = { "\nDirty:", "\nWriteback:", "\nWritebackTmp:" };
 
+bool flush_is_pending(const char *meminfo)
+{
+    for (size_t i = 0; i < sizeof(pending_lines) / sizeof(pending_lines[0]); i++) {
+        const char *line = strstr(meminfo, pending_lines[i]);
+
+        if (!line || strtoull(line + strlen(pending_lines[i]), NULL, 10) != 0)
+            return true;
+    }
+    return false;
+}
+
 static bool flush_is_needed(void)
 {
     char text[4096];
@@ -28,13 +38,7 @@ static bool flush_is_needed(void)
     if (io_write_file(AT_FDCWD, "/proc/sys/vm/stat_refresh", "1") < 0 ||
         io_read_file(AT_FDCWD, "/proc/meminfo", text, sizeof(text)) < 0)
         return true;
-    for (size_t i = 0; i < sizeof(pending_lines) / sizeof(pending_lines[0]); i++) {
-        const char *line = strstr(text, pending_lines[i]);
-
-        if (!line || strtoull(line + strlen(pending_lines[i]), NULL, 10) != 0)
-            return true;
-    }
-    return false;
+    return flush_is_pending(text);
 }
 
 void flush_shares(const char *shares)

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
+#include <linux/ioprio.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -20,7 +21,60 @@
 
 #define CAPABILITIES_MAX 64
 
-int identity_apply_limits(const struct container_plan *plan, struct failure *failure)
+int identity_apply_oom_score(const struct process_plan *plan, const char *path,
+                             struct failure *failure)
+{
+    char text[24];
+    int ret;
+
+    if (!plan->has_oom_score_adj)
+        return 0;
+    snprintf(text, sizeof(text), "%lld", (long long)plan->oom_score_adj);
+    ret = io_write_file(AT_FDCWD, path, text);
+    return ret < 0
+               ? failure_set(failure, -ret, "oom_score_adj %s: %s", text, failure_describe(-ret))
+               : 0;
+}
+
+int identity_raise_limits(const struct process_plan *plan, pid_t pid, struct failure *failure)
+{
+    for (size_t i = 0; i < plan->rlimits.count; i++) {
+        const struct rlimit_plan *limit = LIST_AT(plan->rlimits, struct rlimit_plan, i);
+        const __rlimit_resource_t resource = (__rlimit_resource_t)limit->resource;
+        struct rlimit64 value;
+
+        if (prlimit64(pid, resource, NULL, &value) < 0)
+            return failure_errno(failure, "error setting rlimit %u", limit->resource);
+        if (limit->hard <= value.rlim_max)
+            continue;
+        value.rlim_max = limit->hard;
+        if (prlimit64(pid, resource, &value, NULL) < 0)
+            return failure_errno(failure, "error setting rlimit %u", limit->resource);
+    }
+    return 0;
+}
+
+int identity_apply_scheduling(const struct process_plan *plan, struct failure *failure)
+{
+    /* struct sched_attr, as long as the host made it; its own size says how long that is. */
+    struct {
+        uint32_t size;
+        uint8_t rest[SCHEDULER_LENGTH_MAX - sizeof(uint32_t)];
+    } attr = { 0 };
+
+    if (plan->scheduler.length) {
+        memcpy(&attr, plan->scheduler.data, plan->scheduler.length);
+        attr.size = (uint32_t)plan->scheduler.length;
+        if (syscall(SYS_sched_setattr, 0, &attr, 0) < 0)
+            return failure_errno(failure, "error setting scheduler");
+    }
+    if (plan->has_io_priority &&
+        syscall(SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, (int)plan->io_priority) < 0)
+        return failure_errno(failure, "failed to set io priority");
+    return 0;
+}
+
+int identity_apply_limits(const struct process_plan *plan, struct failure *failure)
 {
     for (size_t i = 0; i < plan->rlimits.count; i++) {
         const struct rlimit_plan *limit = LIST_AT(plan->rlimits, struct rlimit_plan, i);
@@ -71,7 +125,7 @@ static int identity_set_capabilities(const struct capability_sets *sets, struct 
     return 0;
 }
 
-static int identity_set_user(const struct container_plan *plan, struct failure *failure)
+static int identity_set_user(const struct process_plan *plan, struct failure *failure)
 {
     /* gid_t is what the list holds. */
     _Static_assert(sizeof(gid_t) == sizeof(uint32_t), "gid_t is 32 bits");
@@ -93,7 +147,7 @@ static int identity_chdir(const char *cwd, struct failure *failure)
                        failure_describe(errno));
 }
 
-int identity_apply(const struct container_plan *plan, struct failure *failure)
+int identity_apply(const struct process_plan *plan, struct failure *failure)
 {
     bool retry = false;
     int ret;
@@ -162,7 +216,7 @@ static char *passwd_home(uint32_t uid)
     return text;
 }
 
-int identity_add_home(struct container_plan *plan, struct failure *failure)
+int identity_add_home(struct process_plan *plan, struct failure *failure)
 {
     size_t count = plan->env_list.count;
     size_t used = 0;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 
 int io_write_full(int fd, const void *data, size_t length)
 {
@@ -59,4 +60,11 @@ ssize_t io_read_file(int dirfd, const char *path, char *text, size_t size)
     }
     text[have] = '\0';
     return (ssize_t)have;
+}
+
+bool io_socket_is_broken(int fd)
+{
+    /* A send of nothing tells a peer that will not read any more from one that just says nothing.
+     */
+    return send(fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN;
 }

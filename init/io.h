@@ -2,6 +2,7 @@
 #ifndef VMRT_INIT_IO_H
 #define VMRT_INIT_IO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <sys/types.h>
@@ -53,5 +54,8 @@ int io_write_file(int dirfd, const char *path, const char *text);
  * Return: bytes read, or -errno.
  */
 ssize_t io_read_file(int dirfd, const char *path, char *text, size_t size);
+
+/* Whether the other end of a stream socket has gone, or will not read any more. */
+bool io_socket_is_broken(int fd);
 
 #endif

@@ -1,7 +1,8 @@
 /*
  * PID 1 of the guest. Makes the machine a place where a container can run, connects to the host
  * and serves it. Boot time is start time: nothing here waits, and nothing is done that no
- * container needs.
+ * container needs. The kernel never takes PID 1 for want of memory (oom_unkillable_task()), so its
+ * OOM score stays the 0 that its children are to start with.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,10 @@
 #define PLACE_ROOT   "/container"
 #define PLACE_SELF   "/self"
 #define PLACE_CGROUP "/sys/fs/cgroup"
+/* Made when they are wanted; the nodes in devtmpfs, since a mount table shows where they are. */
+#define PLACE_NOTIFY  "/notify"
+#define PLACE_DEVICES "/dev/.container"
+#define PLACE_SYSFS   "/sysfs"
 
 /* Directories the initramfs lacks; mounts, in order. */
 static const char *const boot_directories[] = {
@@ -161,7 +166,13 @@ int main(void)
     struct engine_config config = {
         .control = -1,
         .connect_port = vsock_connect,
-        .places = { .shares = PLACE_SHARES, .root = PLACE_ROOT },
+        .places = {
+            .shares = PLACE_SHARES,
+            .root = PLACE_ROOT,
+            .notify = PLACE_NOTIFY,
+            .devices = PLACE_DEVICES,
+            .sysfs = PLACE_SYSFS,
+        },
     };
     struct engine engine;
     struct utsname name;

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -19,12 +20,15 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "init/copyup.h"
 #include "init/io.h"
 #include "init/path.h"
 
 #define PROPAGATION_FLAGS (MS_SHARED | MS_SLAVE | MS_PRIVATE | MS_UNBINDABLE)
 /* Flags of mount(2) that only change how init goes about it. */
 #define OPERATION_FLAGS (MS_BIND | MS_MOVE | MS_REMOUNT | PROPAGATION_FLAGS | MS_REC)
+
+#define ATIME_FLAGS (MS_NOATIME | MS_RELATIME | MS_STRICTATIME | MS_NODIRATIME)
 
 /* The per-mount flags of mount(2) as mount_setattr(2) names them. */
 static const struct {
@@ -127,14 +131,18 @@ bool mounts_share_covers_dev(const struct container_plan *plan)
     return false;
 }
 
-static int mount_share(const struct mount_plan *plan, const struct mount_places *places, int target)
+/* Takes over the detached mount @tree. */
+static int mount_tree(int tree, unsigned long flags, int target)
 {
-    _cleanup_close_ int tree = share_clone(places, plan->share, plan->flags);
+    _cleanup_close_ int owned = tree;
     int ret;
 
     if (tree < 0)
         return tree;
-    ret = mount_set_flags(tree, plan->flags);
+    ret = mount_set_flags(tree, flags);
+    /* A user namespace may not change how the times of init's mounts are kept. */
+    if (ret == -EPERM && flags & ATIME_FLAGS)
+        ret = mount_set_flags(tree, flags & ~(unsigned long)ATIME_FLAGS);
     return ret < 0 ? ret : mount_attach(tree, target);
 }
 
@@ -194,7 +202,48 @@ static int mount_change(const struct mount_plan *plan, int root, unsigned long f
     return mount(NULL, path_of_fd(where, fd), NULL, flags, NULL) < 0 ? -errno : 0;
 }
 
-static int mount_make(const struct mount_plan *plan, const struct mount_places *places, int root)
+/* Flags for everything below a mount point too (rro, rnosuid and their like). */
+static int mount_set_attributes(const struct mount_plan *plan, int root)
+{
+    struct mount_attr attr = {
+        .attr_set = plan->attributes_set,
+        .attr_clr = plan->attributes_clear,
+    };
+    _cleanup_close_ int fd = -1;
+
+    if (!attr.attr_set && !attr.attr_clr)
+        return 0;
+    /* The access time settings are one number: it is set by clearing all of it first. */
+    if ((attr.attr_set | attr.attr_clr) & MOUNT_ATTR__ATIME)
+        attr.attr_clr |= MOUNT_ATTR__ATIME;
+    fd = path_open(root, plan->target, 0);
+    if (fd < 0)
+        return fd;
+    return mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) < 0 ? -errno
+                                                                                        : 0;
+}
+
+/* Mounts a tmpfs on @target and fills it with what @target holds. */
+static int mount_copy_up(const struct mount_plan *plan, int root, int target)
+{
+    _cleanup_close_ int from = openat(target, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    _cleanup_close_ int covered = -1, to = -1;
+    int ret;
+
+    if (from < 0)
+        return -errno;
+    ret = mount_filesystem(plan, target);
+    if (ret < 0)
+        return ret;
+    covered = path_open(root, plan->target, O_DIRECTORY);
+    if (covered < 0)
+        return covered;
+    to = openat(covered, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return to < 0 ? -errno : copyup_tree(from, to);
+}
+
+static int mount_make(const struct container_plan *container, const struct mount_plan *plan,
+                      const struct mount_places *places, int root)
 {
     _cleanup_close_ int target = mount_target_open(plan, root);
     unsigned long propagation = plan->propagation ?: plan->flags & PROPAGATION_FLAGS;
@@ -203,9 +252,15 @@ static int mount_make(const struct mount_plan *plan, const struct mount_places *
     if (target < 0)
         return target;
     if (strcmp(plan->type, "share") == 0)
-        ret = mount_share(plan, places, target);
+        ret = mount_tree(share_clone(places, plan->share, plan->flags), plan->flags, target);
+    else if (strcmp(plan->type, "sysfs") == 0 && container->namespaces & CLONE_NEWUSER)
+        ret = mount_tree(mount_clone(AT_FDCWD, places->sysfs, 0), plan->flags, target);
+    else if (strcmp(plan->type, "tmpfs") == 0 && plan->copy_up)
+        ret = mount_copy_up(plan, root, target);
     else
         ret = mount_filesystem(plan, target);
+    if (ret == 0)
+        ret = mount_set_attributes(plan, root);
     if (ret < 0 || !(propagation & PROPAGATION_FLAGS))
         return ret;
     return mount_change(plan, root, propagation);
@@ -216,7 +271,7 @@ int mounts_make_all(const struct container_plan *plan, const struct mount_places
 {
     for (size_t i = 0; i < plan->mounts.count; i++) {
         const struct mount_plan *mount = LIST_AT(plan->mounts, struct mount_plan, i);
-        int ret = mount_make(mount, places, root);
+        int ret = mount_make(plan, mount, places, root);
 
         if (ret < 0)
             return failure_set(failure, -ret, "mount %s (%s): %s", mount->target, mount->type,

@@ -2,13 +2,17 @@
 #ifndef VMRT_INIT_MOUNTS_H
 #define VMRT_INIT_MOUNTS_H
 
-#include "init/container.h"
 #include "init/failure.h"
+#include "init/plan.h"
 
 /* Directories of init's own mount tree that mounts are made from and on. */
 struct mount_places {
     const char *shares; /* holds the shares by index: "0", "1", … */
     const char *root;   /* an empty directory: the root filesystem is mounted here */
+    /* Made when a container wants them. */
+    const char *notify;  /* directories with NOTIFY_SOCKETs, by container */
+    const char *devices; /* device nodes to bind into user namespaces */
+    const char *sysfs;   /* a sysfs to bind into user namespaces */
 };
 
 /**

@@ -10,11 +10,18 @@
  *   PORT_CONTROL  one for the machine's life: messages both ways.
  *   PORT_STREAM   one per stdio stream of a process: one MESSAGE_STREAM from init says which, from
  *                 then on the bytes of that stream and nothing else. End of file is a half-close.
+ *                 A process with a terminal has streams 0 (to the terminal) and 1 (from it) only;
+ *                 end of file on its stream 0 means that the host's terminal hung up.
  *
  * Order on the control connection: init says HELLO; the host answers SETUP, then one CONTAINER per
- * container; START runs its process; init says EXIT when that is over. Every message from the host
- * except SIGNAL is answered by exactly one RESULT that carries its sequence number. A CONTAINER or
- * START that failed has no EXIT; a prepared process that is killed before START has one.
+ * container; START runs its process; init says EXIT when that is over. EXEC runs a further process
+ * in a container that runs. Every message from the host except SIGNAL and RESIZE is answered by
+ * exactly one RESULT that carries its sequence number. A CONTAINER, START or EXEC that failed has
+ * no EXIT; a prepared process that is killed before START has one. EXIT of a process is sent when
+ * all that it wrote before it ended is on its way; of the container's first process, when every
+ * stream of it has ended (its PID namespace is gone by then). Streams of an EXEC may go on after
+ * its EXIT: processes that it left behind hold them, as they would hold the pipes of an ordinary
+ * runtime.
  *
  * This header is the only file that host and guest share; the control socket of vmrt-vmm uses the
  * same encoding (runtime/vmm/control.h).
@@ -45,12 +52,19 @@ enum message_type {
     MESSAGE_EXIT = 3,   /* FIELD_PROCESS, FIELD_STATUS: streams were drained before it is sent */
     MESSAGE_LOG = 4,    /* FIELD_TEXT: one line for the host's log */
     MESSAGE_STREAM = 5, /* first on a stream connection: FIELD_PROCESS, FIELD_STREAM */
+    MESSAGE_NOTIFY = 6, /* FIELD_DATA: a datagram that the container sent to its NOTIFY_SOCKET */
+    MESSAGE_OOM = 7, /* the guest's kernel killed a process of the container for want of memory */
     /* host to init */
     MESSAGE_SETUP = 16,     /* FIELD_TIME, FIELD_ENTROPY, FIELD_SLOT*, FIELD_SHARE_TAG */
     MESSAGE_CONTAINER = 17, /* everything about one container; prepares it up to the exec */
     MESSAGE_START = 18,     /* exec the prepared process */
     MESSAGE_SIGNAL = 19,    /* FIELD_PROCESS, FIELD_SIGNAL, FIELD_ALL; no answer */
     MESSAGE_BIND = 20,      /* FIELD_SLOT*: device slots that got an identity after boot */
+    MESSAGE_EXEC = 21,      /* FIELD_PROCESS and "the process" below; answered after the exec */
+    MESSAGE_RESIZE = 22,    /* FIELD_PROCESS, FIELD_ROWS, FIELD_COLUMNS; no answer */
+    MESSAGE_STATS = 23,     /* RESULT carries FIELD_STAT_* */
+    MESSAGE_UPDATE = 24,    /* FIELD_PIDS_MAX, FIELD_MEMORY_MAX: those present change */
+    MESSAGE_NETWORK = 25,   /* FIELD_LINK*, FIELD_LINK_GONE*, FIELD_NETLINK*: in this order */
     /* engine side to vmrt-vmm: runtime/vmm/control.h takes the numbers from 64 on */
 };
 
@@ -67,8 +81,20 @@ enum field_tag {
     FIELD_SLOT = 10,      /* u64: index of a virtio-mmio device slot */
     FIELD_SHARE_TAG = 11, /* string: virtio-fs tag under which the shares are mounted */
     FIELD_ALL = 12,       /* u64: 1 = every process of the container */
+    FIELD_DATA = 13,      /* bytes */
 
-    /* MESSAGE_CONTAINER: the process */
+    /* RESULT of MESSAGE_STATS; the container's cgroup in the guest */
+    FIELD_STAT_PIDS = 16,         /* u64: pids.current */
+    FIELD_STAT_PIDS_MAX = 17,     /* u64: pids.max; absent: no limit */
+    FIELD_STAT_MEMORY = 18,       /* u64: memory.current, bytes */
+    FIELD_STAT_MEMORY_PEAK = 19,  /* u64: memory.peak, bytes */
+    FIELD_STAT_MEMORY_TOTAL = 20, /* u64: MemTotal of the guest, bytes */
+    FIELD_STAT_MEMORY_CACHE = 21, /* u64: "file" of memory.stat, bytes */
+    FIELD_STAT_OOM_KILLS = 22,    /* u64: "oom_kill" of memory.events */
+    FIELD_STAT_CPU_USER = 23,     /* u64: user_usec of cpu.stat */
+    FIELD_STAT_CPU_SYSTEM = 24,   /* u64: system_usec of cpu.stat */
+
+    /* MESSAGE_CONTAINER, MESSAGE_EXEC: the process */
     FIELD_ARG = 32,               /* string, repeated, in order */
     FIELD_ENV = 33,               /* string NAME=VALUE, repeated, in order */
     FIELD_CWD = 34,               /* string: absolute path in the container */
@@ -90,6 +116,12 @@ enum field_tag {
     FIELD_HARD = 50,              /* u64 */
     FIELD_TERMINAL = 51,          /* u64: 0 or 1 */
     FIELD_SECCOMP = 52,           /* bytes: struct sock_filter[] for the workload */
+    FIELD_SECCOMP_FLAGS = 53,     /* u64: SECCOMP_FILTER_FLAG_*; absent: 0 */
+    FIELD_ROWS = 54,              /* u64: height of the terminal, characters; absent or 0: unset */
+    FIELD_COLUMNS = 55,           /* u64: its width */
+    FIELD_SCHEDULER = 56,         /* bytes: struct sched_attr of sched_setattr(2) */
+    FIELD_IO_PRIORITY = 57,       /* u64: as ioprio_set(2) takes it */
+    FIELD_PERSONALITY = 58,       /* u64: as personality(2) takes it */
 
     /* MESSAGE_CONTAINER: the surroundings */
     FIELD_ID = 64,            /* string: the container's id */
@@ -116,6 +148,51 @@ enum field_tag {
     FIELD_DEVICE_MODE = 85,   /* u64: type and permission bits as for mknod */
     FIELD_DEVICE_NUMBER = 86, /* u64: major << 32 | minor */
     FIELD_STATE = 87,         /* string: vmrt-vmm's answer to CONTROL_STATUS */
+    FIELD_UID_MAP = 88,       /* fields FIELD_ID_*, repeated; with CLONE_NEWUSER */
+    FIELD_GID_MAP = 89,       /* likewise */
+    FIELD_ID_INSIDE = 90,     /* u64: first id in the container */
+    FIELD_ID_OUTSIDE = 91,    /* u64: the same id in the guest, which is that of the host's files */
+    FIELD_ID_COUNT = 92,      /* u64 */
+    FIELD_PIDS_MAX = 93,      /* u64: pids.max of the container's cgroup; 0: no limit */
+    FIELD_MEMORY_MAX = 94,    /* u64: memory.max of the container's cgroup, bytes; 0: no limit */
+    FIELD_NOTIFY = 95,        /* u64: 1 = make NOTIFY_SOCKET, send what arrives as MESSAGE_NOTIFY */
+    /*
+     * A hook that runs in the container's namespaces before the entrypoint. Kind 0,
+     * createContainer, is a file of the host and comes as a share; it runs as root once the mounts
+     * are made. Kind 1, startContainer, is a path in the container; it runs at START as what the
+     * entrypoint will be: its user, with its capabilities (as with runc).
+     */
+    FIELD_HOOK = 96,          /* fields FIELD_HOOK_*, FIELD_MOUNT_SHARE, FIELD_ARG*, FIELD_ENV* */
+    FIELD_HOOK_KIND = 97,     /* u64: 0 createContainer, 1 startContainer */
+    FIELD_HOOK_PATH = 98,     /* string: its path, for kind 0 in messages only */
+    FIELD_HOOK_TIMEOUT = 99,  /* u64: seconds; 0: none */
+    FIELD_HOOK_STATE = 100,   /* string: the container's state, for its stdin */
+    FIELD_MOUNT_COPYUP = 101, /* u64: 1 = fill the tmpfs with what the mount point holds */
+    FIELD_MOUNT_ATTRIBUTES =
+        102, /* u64: MOUNT_ATTR_* to set on the whole subtree (rro, rnosuid …) */
+    FIELD_MOUNT_ATTRIBUTES_CLEAR = 103, /* u64: MOUNT_ATTR_* to clear on the whole subtree */
+    FIELD_TIME_OFFSET =
+        104,             /* fields FIELD_KEY (monotonic, boottime), FIELD_SECONDS, _NANOSECONDS */
+    FIELD_SECONDS = 105, /* u64 holding an int64 */
+    FIELD_NANOSECONDS = 106, /* u64 */
+
+    /* MESSAGE_NETWORK */
+    FIELD_LINK = 128, /* fields FIELD_LINK_*: an interface that appeared */
+    FIELD_LINK_INDEX =
+        129,               /* u64: its ifindex in the host's namespace; netlink messages use that */
+    FIELD_LINK_NAME = 130, /* string */
+    FIELD_LINK_MAC = 131,  /* bytes: 6; absent: the guest keeps what it has */
+    FIELD_LINK_MTU = 132,  /* u64 */
+    FIELD_LINK_FLAGS = 133,  /* u64: IFF_UP, IFF_NOARP, IFF_MULTICAST … as on the host */
+    FIELD_LINK_SLOT = 134,   /* u64: device slot; filled in by vmrt-vmm */
+    FIELD_LINK_QUEUES = 135, /* u64: queue pairs: as many TAP descriptors belong to it */
+    FIELD_LINK_GONE = 136,   /* u64: FIELD_LINK_INDEX of an interface that disappeared */
+    /*
+     * bytes: one struct nlmsghdr with its payload, as the host's kernel gave it: RTM_NEWADDR,
+     * RTM_DELADDR, RTM_NEWROUTE, RTM_NEWRULE, RTM_NEWNEIGH … Interfaces are named by the host's
+     * index (that of lo is 1 on both sides); init puts the guest's in.
+     */
+    FIELD_NETLINK = 137,
 };
 
 struct protocol_header {

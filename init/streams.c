@@ -17,7 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sys/socket.h>
+#include <sys/ioctl.h>
 
 #include "init/io.h"
 
@@ -36,7 +36,7 @@ void stream_stop(struct stream *stream)
 static void stream_end(struct stream *stream)
 {
     stream_stop(stream);
-    stream->ended(stream);
+    stream->changed(stream);
 }
 
 /* Arms the watches for what the stream now waits for. */
@@ -58,6 +58,12 @@ static void stream_move(struct stream *stream)
     ssize_t n =
         splice(stream->source.fd, NULL, stream->sink.fd, NULL, STREAM_CHUNK, SPLICE_F_NONBLOCK);
 
+    if (n > 0 && stream->owed) {
+        stream->owed -= (size_t)n < stream->owed ? (size_t)n : stream->owed;
+        if (stream->owed == 0)
+            stream->changed(stream);
+        return;
+    }
     if (n > 0 || (n < 0 && errno == EINTR))
         return;
     if (n < 0 && errno == EAGAIN) {
@@ -73,26 +79,20 @@ static void source_ready(struct watch *watch, uint32_t events)
     stream_move(watch->context);
 }
 
-/* A send of nothing tells a host that will not read any more from one that just says nothing. */
-static bool socket_is_broken(int fd)
-{
-    return send(fd, "", 0, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 && errno != EAGAIN;
-}
-
 static void sink_ready(struct watch *watch, uint32_t events)
 {
     struct stream *stream = watch->context;
 
     if (stream->sink_full)
         stream_move(stream);
-    else if (events & (EPOLLERR | EPOLLHUP) || socket_is_broken(watch->fd))
+    else if (events & (EPOLLERR | EPOLLHUP) || io_socket_is_broken(watch->fd))
         stream_end(stream);
     else if (watch_set(watch, stream->epoll, 0) < 0)
         stream_end(stream);
 }
 
 int stream_start(struct stream *stream, int epoll, int pipe, int host, bool to_workload,
-                 stream_ended *ended, void *context)
+                 stream_changed *changed, void *context)
 {
     int ret;
 
@@ -102,11 +102,20 @@ int stream_start(struct stream *stream, int epoll, int pipe, int host, bool to_w
         .to_workload = to_workload,
         .open = true,
         .epoll = epoll,
-        .ended = ended,
+        .changed = changed,
         .context = context,
     };
     ret = stream_arm(stream);
     if (ret < 0)
         stream_stop(stream);
     return ret;
+}
+
+void stream_settle(struct stream *stream)
+{
+    int waiting = 0;
+
+    if (!stream->open || stream->to_workload || ioctl(stream->source.fd, FIONREAD, &waiting) < 0)
+        return;
+    stream->owed = (size_t)waiting;
 }

@@ -1,40 +1,93 @@
 /*
- * The child that becomes the workload. It goes through a table of steps; the first that fails is
- * reported to init and ends it. It runs on a copy of init's memory, which the exec throws away.
+ * The child that becomes a process of a container. It goes through tables of steps; the first that
+ * fails is reported to init and ends it. It runs on a copy of init's memory, which the exec throws
+ * away.
  */
 #include "init/workload.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/keyctl.h>
-#include <linux/openat2.h>
-#include <linux/seccomp.h>
-#include <sched.h>
+#include <grp.h>
 #include <signal.h>
-#include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "init/command.h"
-#include "init/devices.h"
-#include "init/identity.h"
+#include "init/child.h"
 #include "init/io.h"
-#include "init/path.h"
+#include "init/pty.h"
 
-#define WORKLOAD_REPORT_FD 3
+void child_report(enum report_kind kind, const struct failure *failure, int fd)
+{
+    struct report report = { .kind = kind };
+    struct iovec part = { .iov_base = &report, .iov_len = sizeof(report) };
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof(int))];
+    } control = { 0 };
+    struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+    ssize_t n;
 
-/* The child's state beyond what it was given. */
-struct child {
-    struct container_plan *plan;
-    const struct mount_places *places;
-    int stdio[3];
-    int root; /* O_PATH of the root filesystem while init's tree is still the root */
-};
+    if (failure)
+        report.failure = *failure;
+    if (fd >= 0) {
+        message.msg_control = &control;
+        message.msg_controllen = sizeof(control);
+        control.header.cmsg_level = SOL_SOCKET;
+        control.header.cmsg_type = SCM_RIGHTS;
+        control.header.cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(&control.header), &fd, sizeof(fd));
+        n = sendmsg(CHILD_REPORT_FD, &message, MSG_NOSIGNAL);
+    } else {
+        /* The workload's filter may forbid sendmsg(2). */
+        n = write(CHILD_REPORT_FD, &report, sizeof(report));
+    }
+    /* When init is gone there is nobody to tell. */
+    if (n < 0)
+        _exit(EXIT_FAILURE);
+}
 
-/* A fresh session, the signal state a program expects, and no descriptors but its own. */
+int child_wait(void)
+{
+    char go;
+
+    return read(CHILD_REPORT_FD, &go, 1) == 1 ? 0 : -EPIPE;
+}
+
+int child_become_root(struct failure *failure)
+{
+    if (syscall(SYS_setgroups, 0, NULL) < 0)
+        return failure_errno(failure, "setgroups");
+    if (syscall(SYS_setresgid, 0, 0, 0) < 0)
+        return failure_errno(failure, "setgid 0");
+    if (syscall(SYS_setresuid, 0, 0, 0) < 0)
+        return failure_errno(failure, "setuid 0");
+    return 0;
+}
+
+int child_make_terminal(struct child *child, int root, bool console, struct failure *failure)
+{
+    struct pty pty;
+    int ret;
+
+    if (!child->process->terminal)
+        return 0;
+    ret = pty_open(&pty, root, child->process, failure);
+    if (ret == 0 && console)
+        ret = pty_make_console(&pty, root, failure);
+    if (ret < 0)
+        return ret;
+    child_report(REPORT_TERMINAL, NULL, pty.master);
+    close(pty.master);
+    ret = pty_take(&pty, failure);
+    if (pty.slave > STDERR_FILENO)
+        close(pty.slave);
+    return ret;
+}
+
+/* A fresh session, and the signal state a program expects. */
 static int step_session(struct child *child, struct failure *failure)
 {
     sigset_t none;
@@ -48,244 +101,65 @@ static int step_session(struct child *child, struct failure *failure)
     return 0;
 }
 
+/* No descriptors but its own. */
 static int step_stdio(struct child *child, struct failure *failure)
 {
     for (int i = 0; i < 3; i++)
-        if (dup2(child->stdio[i], i) < 0)
+        if (child->stdio[i] >= 0 && dup2(child->stdio[i], i) < 0)
             return failure_errno(failure, "stdio %d", i);
-    if (close_range(WORKLOAD_REPORT_FD + 1, ~0U, 0) < 0)
+    if (close_range(child->plan ? CHILD_JOIN_FD : CHILD_JOIN_FD + 1, ~0U, 0) < 0)
         return failure_errno(failure, "close descriptors");
     return 0;
 }
 
-/* runc gives every container a session keyring of its own; kernels without keys do without. */
-static int step_keyring(struct child *child, struct failure *failure)
+static child_step *const start_steps[] = { step_session, step_stdio, NULL };
+
+static int run_steps(child_step *const *steps, struct child *child, struct failure *failure)
 {
-    char name[128];
+    int ret = 0;
 
-    snprintf(name, sizeof(name), "_ses.%s", child->plan->id);
-    syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
-    return 0;
-}
-
-/* Only now: a cgroup namespace has the cgroup as its root in which its first process is. */
-static int step_cgroup_namespace(struct child *child, struct failure *failure)
-{
-    if (child->plan->namespaces & CLONE_NEWCGROUP && unshare(CLONE_NEWCGROUP) < 0)
-        return failure_errno(failure, "cgroup namespace");
-    return 0;
-}
-
-static int step_names(struct child *child, struct failure *failure)
-{
-    const struct container_plan *plan = child->plan;
-
-    if (plan->hostname && sethostname(plan->hostname, strlen(plan->hostname)) < 0)
-        return failure_errno(failure, "sethostname %s", plan->hostname);
-    if (plan->domainname && setdomainname(plan->domainname, strlen(plan->domainname)) < 0)
-        return failure_errno(failure, "setdomainname %s", plan->domainname);
-    return 0;
-}
-
-static int step_oom_score(struct child *child, struct failure *failure)
-{
-    char text[24];
-    int ret;
-
-    if (!child->plan->has_oom_score_adj)
-        return 0;
-    snprintf(text, sizeof(text), "%lld", (long long)child->plan->oom_score_adj);
-    ret = io_write_file(AT_FDCWD, "/proc/self/oom_score_adj", text);
-    return ret < 0
-               ? failure_set(failure, -ret, "oom_score_adj %s: %s", text, failure_describe(-ret))
-               : 0;
-}
-
-/* /proc/sys shows the namespaces of whoever opens it, so init's own mount of it serves. */
-static int step_sysctls(struct child *child, struct failure *failure)
-{
-    const struct list *sysctls = &child->plan->sysctls;
-    struct open_how how = { .flags = O_WRONLY | O_CLOEXEC, .resolve = RESOLVE_BENEATH };
-    _cleanup_close_ int directory = -1;
-
-    if (sysctls->count == 0)
-        return 0;
-    directory = open("/proc/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (directory < 0)
-        return failure_errno(failure, "sysctl: /proc/sys");
-    for (size_t i = 0; i < sysctls->count; i++) {
-        const struct setting_plan *setting = LIST_AT(*sysctls, struct setting_plan, i);
-        _cleanup_close_ int fd = -1;
-        char path[256];
-
-        snprintf(path, sizeof(path), "%s", setting->key);
-        for (char *dot = path; (dot = strchr(dot, '.')); dot++)
-            *dot = '/';
-        fd = (int)syscall(SYS_openat2, directory, path, &how, sizeof(how));
-        if (fd < 0 || write(fd, setting->value, strlen(setting->value)) < 0)
-            return failure_errno(failure, "write sysctl key %s", setting->key);
-    }
-    return 0;
-}
-
-static int step_root(struct child *child, struct failure *failure)
-{
-    child->root = mounts_make_root(child->plan, child->places, failure);
-    return child->root < 0 ? child->root : 0;
-}
-
-static int step_mounts(struct child *child, struct failure *failure)
-{
-    return mounts_make_all(child->plan, child->places, child->root, failure);
-}
-
-static int step_devices(struct child *child, struct failure *failure)
-{
-    return devices_make(child->plan, child->root, failure);
-}
-
-/* runc makes a missing working directory, as root and before the root becomes read-only. */
-static int step_working_directory(struct child *child, struct failure *failure)
-{
-    const char *cwd = child->plan->cwd;
-    _cleanup_close_ int fd = path_create(child->root, cwd, false);
-
-    return fd < 0 ? failure_set(failure, -fd, "mkdir %s: %s", cwd, failure_describe(-fd)) : 0;
-}
-
-static int step_restrict(struct child *child, struct failure *failure)
-{
-    return mounts_restrict(child->plan, child->root, failure);
-}
-
-static int step_enter_root(struct child *child, struct failure *failure)
-{
-    int ret = mounts_enter_root(child->plan, child->root, failure);
-
-    io_close(&child->root);
+    while (ret == 0 && *steps)
+        ret = (*steps++)(child, failure);
     return ret;
 }
 
-static int step_home(struct child *child, struct failure *failure)
+/* The workload's ends may have any numbers, 0 to 4 too: first out of the way, then in place. */
+static int place_descriptors(struct child *child)
 {
-    return identity_add_home(child->plan, failure);
-}
+    const struct workload *given = child->given;
+    int join = fcntl(given->join, F_DUPFD_CLOEXEC, CHILD_JOIN_FD + 1);
 
-static int step_limits(struct child *child, struct failure *failure)
-{
-    umask(child->plan->umask);
-    return identity_apply_limits(child->plan, failure);
-}
-
-static int load_filter(const struct container_plan *plan, struct failure *failure)
-{
-    struct sock_fprog program = {
-        .len = (unsigned short)(plan->seccomp.length / sizeof(struct sock_filter)),
-        .filter = (struct sock_filter *)(uintptr_t)plan->seccomp.data,
-    };
-
-    /* Without SPEC_ALLOW a filter would slow the workload down where the CPU leaks. As runc. */
-    if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program) < 0)
-        return failure_errno(failure, "seccomp");
-    return 0;
-}
-
-/* With no_new_privs the filter can wait until just before the exec; without, it needs root. */
-static int step_privileges(struct child *child, struct failure *failure)
-{
-    const struct container_plan *plan = child->plan;
-
-    if (plan->no_new_privileges) {
-        if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
-            return failure_errno(failure, "no_new_privs");
-        return 0;
-    }
-    return plan->seccomp.length ? load_filter(plan, failure) : 0;
-}
-
-static int step_identity(struct child *child, struct failure *failure)
-{
-    return identity_apply(child->plan, failure);
-}
-
-/* In order; each may rely on those before it. */
-static int (*const prepare_steps[])(struct child *child, struct failure *failure) = {
-    step_session,
-    step_stdio,
-    step_keyring,
-    step_cgroup_namespace,
-    step_names,
-    step_oom_score,
-    step_sysctls,
-    step_root,
-    step_mounts,
-    step_devices,
-    step_working_directory,
-    step_restrict,
-    step_enter_root,
-    step_home,
-    step_limits,
-    step_privileges,
-    step_identity,
-};
-
-static int child_prepare(struct child *child, struct failure *failure)
-{
-    for (size_t i = 0; i < sizeof(prepare_steps) / sizeof(prepare_steps[0]); i++) {
-        int ret = prepare_steps[i](child, failure);
-
-        if (ret < 0)
-            return ret;
-    }
-    return 0;
-}
-
-/* Comes back only when it failed. */
-static int child_exec(const struct child *child, struct failure *failure)
-{
-    const struct container_plan *plan = child->plan;
-    char path[PATH_MAX];
-    int ret = command_resolve(plan->args[0], plan->env, path, failure);
-
-    if (ret < 0)
-        return ret;
-    if (plan->no_new_privileges && plan->seccomp.length) {
-        ret = load_filter(plan, failure);
-        if (ret < 0)
-            return ret;
-    }
-    execve(path, plan->args, plan->env);
-    return failure_errno(failure, "exec %s", path);
-}
-
-static void report_send(uint32_t kind, const struct failure *failure)
-{
-    struct report report = { .kind = kind };
-
-    if (failure)
-        report.failure = *failure;
-    /* When init is gone there is nobody to tell. write(2), because a filter may forbid send(2). */
-    if (write(WORKLOAD_REPORT_FD, &report, sizeof(report)) < 0)
-        _exit(EXIT_FAILURE);
-}
-
-_Noreturn void workload_run(struct workload *workload)
-{
-    struct child child = { .plan = workload->plan, .places = workload->places, .root = -1 };
-    struct failure failure = { 0 };
-    char go;
-
-    /* The workload's ends may have any numbers, 0 to 3 too: first out of the way, then in place. */
     for (int i = 0; i < 3; i++)
-        child.stdio[i] = fcntl(workload->stdio[i], F_DUPFD_CLOEXEC, WORKLOAD_REPORT_FD + 1);
-    if (workload->report != WORKLOAD_REPORT_FD &&
-        dup3(workload->report, WORKLOAD_REPORT_FD, O_CLOEXEC) < 0)
+        child->stdio[i] = fcntl(given->stdio[i], F_DUPFD_CLOEXEC, CHILD_JOIN_FD + 1);
+    if (given->report != CHILD_REPORT_FD && dup3(given->report, CHILD_REPORT_FD, O_CLOEXEC) < 0)
+        return -errno;
+    if (join >= 0 && dup3(join, CHILD_JOIN_FD, O_CLOEXEC) < 0)
+        return -errno;
+    return 0;
+}
+
+_Noreturn void workload_run(const struct workload *workload)
+{
+    struct child child = {
+        .given = workload,
+        .process = workload->process,
+        .plan = workload->plan,
+        .root = -1,
+    };
+    child_step *const *const kind = child.plan ? build_steps : join_steps;
+    struct failure failure = { 0 };
+
+    if (place_descriptors(&child) < 0)
         _exit(EXIT_FAILURE);
-    if (child_prepare(&child, &failure) == 0) {
-        report_send(REPORT_PREPARED, NULL);
-        if (read(WORKLOAD_REPORT_FD, &go, 1) == 1)
-            child_exec(&child, &failure);
+    if (run_steps(start_steps, &child, &failure) == 0 && run_steps(kind, &child, &failure) == 0 &&
+        run_steps(become_steps, &child, &failure) == 0) {
+        if (child.plan) {
+            child_report(REPORT_PREPARED, NULL, -1);
+            if (child_wait() < 0)
+                _exit(EXIT_FAILURE);
+        }
+        become_exec(&child, &failure);
     }
-    report_send(REPORT_FAILED, &failure);
+    child_report(REPORT_FAILED, &failure, -1);
     _exit(EXIT_FAILURE);
 }

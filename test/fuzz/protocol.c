@@ -1,13 +1,13 @@
 /*
  * The protocol between host and init: header, fields, fields in fields, and what init makes of a
- * MESSAGE_CONTAINER. Everything that was accepted is used once, so that a pointer or length that
- * should not have been accepted shows.
+ * MESSAGE_CONTAINER, MESSAGE_EXEC or MESSAGE_UPDATE. Everything that was accepted is used once, so
+ * that a pointer or length that should not have been accepted shows.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "init/container.h"
 #include "init/failure.h"
+#include "init/plan.h"
 #include "init/protocol.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -41,18 +41,44 @@ static void use_text(const char *text)
         sink += strlen(text);
 }
 
-static void use_plan(const struct container_plan *plan)
+static void use_bytes(const struct protocol_reader *bytes)
+{
+    for (size_t i = 0; i < bytes->length; i++)
+        sink += bytes->data[i];
+}
+
+static void use_process(const struct process_plan *plan)
 {
     use_strings(&plan->arg_list);
     use_strings(&plan->env_list);
+    use_text(plan->cwd);
+    use_bytes(&plan->seccomp);
+    use_bytes(&plan->scheduler);
+    if (plan->args[plan->arg_list.count] || plan->env[plan->env_list.count] || plan->cwd[0] != '/')
+        abort();
+    if (plan->scheduler.length > SCHEDULER_LENGTH_MAX)
+        abort();
+}
+
+static void use_hook(const struct hook_plan *hook)
+{
+    use_strings(&hook->arg_list);
+    use_strings(&hook->env_list);
+    use_text(hook->path);
+    use_text(hook->state);
+    if (hook->path[0] != '/' || !hook->args[0] || hook->args[hook->arg_list.count] ||
+        hook->env[hook->env_list.count])
+        abort();
+}
+
+static void use_plan(const struct container_plan *plan)
+{
+    use_process(&plan->process);
     use_strings(&plan->masked_paths);
     use_strings(&plan->readonly_paths);
-    use_text(plan->cwd);
     use_text(plan->id);
     use_text(plan->hostname);
     use_text(plan->domainname);
-    if (plan->args[plan->arg_list.count] || plan->env[plan->env_list.count] || plan->cwd[0] != '/')
-        abort();
     for (size_t i = 0; i < plan->mounts.count; i++) {
         const struct mount_plan *mount = LIST_AT(plan->mounts, struct mount_plan, i);
 
@@ -69,8 +95,12 @@ static void use_plan(const struct container_plan *plan)
         use_text(LIST_AT(plan->sysctls, struct setting_plan, i)->key);
         use_text(LIST_AT(plan->sysctls, struct setting_plan, i)->value);
     }
-    for (size_t i = 0; i < plan->seccomp.length; i++)
-        sink += plan->seccomp.data[i];
+    for (size_t i = 0; i < plan->hooks.count; i++)
+        use_hook(LIST_AT(plan->hooks, struct hook_plan, i));
+    for (size_t i = 0; i < plan->time_offsets.count; i++)
+        use_text(LIST_AT(plan->time_offsets, struct time_offset_plan, i)->clock);
+    for (uint32_t id = 0; id < 8; id++)
+        sink += id_map_outside(&plan->uid_map, id << 28) + id_map_outside(&plan->gid_map, id);
 }
 
 /* What the writer writes from any bytes, the reader gives back. */
@@ -103,6 +133,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct protocol_reader fields;
     struct protocol_header header;
     struct container_plan plan;
+    struct process_plan process;
+    struct limits_plan limits;
     struct failure failure;
 
     round_trip(data, size);
@@ -118,5 +150,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     else
         use_text(failure.text);
     container_plan_free(&plan);
+    if (process_plan_parse(&process, fields, &failure) == 0)
+        use_process(&process);
+    else
+        use_text(failure.text);
+    process_plan_free(&process);
+    if (limits_plan_parse(&limits, fields, &failure) < 0)
+        use_text(failure.text);
     return 0;
 }

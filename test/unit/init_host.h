@@ -38,7 +38,9 @@ struct host {
     char base[64]; /* holds shares/, root/, cgroup/, image/ */
     pid_t init;
     int listener, control;
-    int streams[3];
+    int streams[3]; /* of the first process */
+    int further[3]; /* of the process of the last EXEC */
+    bool terminal;  /* the next process has one */
     uint32_t sequence;
     struct protocol_writer writer;
     uint8_t *message;
@@ -98,7 +100,8 @@ static inline void host_make_image(const char *image)
     static const char *const applets[] = {
         "sh",   "cat",  "id",       "ls",    "sleep", "touch", "env",      "head",  "wc",
         "stat", "kill", "mount",    "umask", "true",  "ps",    "hostname", "mkdir", "md5sum",
-        "grep", "cut",  "readlink", "dd",    "sed",   "tr",    "rm",       "test"
+        "grep", "cut",  "readlink", "dd",    "sed",   "tr",    "rm",       "test",  "tty",
+        "stty", "echo", "sync",     "chmod", "pwd",   "nc",    "find"
     };
     char path[PATH_MAX], command[PATH_MAX + 64];
 
@@ -121,13 +124,21 @@ static inline _Noreturn void host_run_engine(const struct host *host)
 {
     struct engine_config config = {
         .connect_port = host_connect_port,
-        .places = { .shares = host_path(host, "shares"), .root = host_path(host, "root") },
+        .places = {
+            .shares = host_path(host, "shares"),
+            .root = host_path(host, "root"),
+            .notify = host_path(host, "notify"),
+            .devices = host_path(host, "devices"),
+            .sysfs = host_path(host, "sysfs"),
+        },
         .cgroup = open(host_path(host, "cgroup/vmrt-test"), O_RDONLY | O_DIRECTORY | O_CLOEXEC),
     };
     struct engine engine;
     int ret;
 
     umask(0);
+    if (config.cgroup >= 0)
+        cgroups_enable_controllers(config.cgroup);
     config.control = host_connect_port(PORT_CONTROL);
     ret = config.control < 0 ? config.control : engine_init(&engine, &config);
     if (ret == 0) {
@@ -188,6 +199,14 @@ static inline int host_accept(struct host *host)
     return fd;
 }
 
+static inline void host_enable_controllers(const char *path)
+{
+    _cleanup_close_ int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+    if (fd >= 0)
+        cgroups_enable_controllers(fd);
+}
+
 /* Cmocka's own setup: once per test, a fresh engine with a fresh image. */
 static inline int host_setup(void **state)
 {
@@ -200,7 +219,7 @@ static inline int host_setup(void **state)
     *state = host;
     host->listener = host->control = -1;
     for (int i = 0; i < 3; i++)
-        host->streams[i] = -1;
+        host->streams[i] = host->further[i] = -1;
     if (geteuid() != 0 || access(HOST_BUSYBOX, X_OK) < 0)
         return 0;
     alarm(4 * HOST_TIMEOUT_S);
@@ -224,6 +243,7 @@ static inline int host_setup(void **state)
     mkdir(host_path(host, "cgroup"), 0755);
     if (mount("cgroup2", host_path(host, "cgroup"), "cgroup2", 0, NULL) == 0)
         mkdir(host_path(host, "cgroup/vmrt-test"), 0755);
+    host_enable_controllers(host_path(host, "cgroup"));
 
     length = host_address(&address, getpid(), host_instance);
     host->listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -243,8 +263,10 @@ static inline int host_teardown(void **state)
     struct host *host = *state;
     int status = 0;
 
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         io_close(&host->streams[i]);
+        io_close(&host->further[i]);
+    }
     io_close(&host->control);
     io_close(&host->listener);
     if (host->init > 0) {
@@ -360,19 +382,19 @@ static inline void host_put_shell(struct protocol_writer *writer, const char *sc
     protocol_put_string(writer, FIELD_ARG, script);
 }
 
-/* Takes the three stream connections of a container. */
-static inline void host_accept_streams(struct host *host)
+/* Takes the stream connections of a process. */
+static inline void host_accept_streams(struct host *host, uint64_t process, int streams[3])
 {
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < (host->terminal ? 2 : 3); i++) {
         int fd = host_accept(host);
         uint64_t stream;
 
         host_receive(host, fd);
         assert_int_equal(host->header.type, MESSAGE_STREAM);
-        assert_int_equal(host_field_u64(host, FIELD_PROCESS), 0);
+        assert_int_equal(host_field_u64(host, FIELD_PROCESS), process);
         stream = host_field_u64(host, FIELD_STREAM);
-        assert_true(stream < 3 && host->streams[stream] < 0);
-        host->streams[stream] = fd;
+        assert_true(stream < 3 && streams[stream] < 0);
+        streams[stream] = fd;
     }
 }
 
@@ -380,7 +402,7 @@ static inline void host_accept_streams(struct host *host)
 static inline int host_prepare(struct host *host)
 {
     host_send(host);
-    host_accept_streams(host);
+    host_accept_streams(host, 0, host->streams);
     return host_result(host);
 }
 
@@ -391,36 +413,97 @@ static inline int host_start(struct host *host)
     return host_result(host);
 }
 
-static inline void host_signal(struct host *host, int number, bool all)
+/* Prepares and starts the CONTAINER begun. */
+static inline void host_launch(struct host *host)
+{
+    if (host_prepare(host) != 0)
+        fail_msg("prepare: %s", host->text);
+    if (host_start(host) != 0)
+        fail_msg("start: %s", host->text);
+}
+
+/* Begins an EXEC of the process @id. */
+static inline struct protocol_writer *host_begin_exec(struct host *host, uint32_t id)
+{
+    struct protocol_writer *writer = host_begin(host, MESSAGE_EXEC);
+
+    for (int i = 0; i < 3; i++)
+        io_close(&host->further[i]);
+    host->terminal = false;
+    protocol_put_u64(writer, FIELD_PROCESS, id);
+    protocol_put_string(writer, FIELD_ENV, "PATH=/usr/bin:/bin");
+    return writer;
+}
+
+/* Sends the EXEC begun of the process @id. Return: the code of the RESULT. */
+static inline int host_exec(struct host *host, uint32_t id)
+{
+    host_send(host);
+    host_accept_streams(host, id, host->further);
+    return host_result(host);
+}
+
+static inline void host_signal_process(struct host *host, uint32_t id, int number, bool all)
 {
     struct protocol_writer *writer = host_begin(host, MESSAGE_SIGNAL);
 
-    protocol_put_u64(writer, FIELD_PROCESS, 0);
+    protocol_put_u64(writer, FIELD_PROCESS, id);
     protocol_put_u64(writer, FIELD_SIGNAL, (uint64_t)number);
     protocol_put_u64(writer, FIELD_ALL, all);
     host_send(host);
 }
 
-/* Reads a stream to its end as text. Return: bytes. */
-static inline size_t host_read_stream(struct host *host, int stream, char *text, size_t size)
+static inline void host_signal(struct host *host, int number, bool all)
+{
+    host_signal_process(host, 0, number, all);
+}
+
+/* Reads to the end as text. Return: bytes. */
+static inline size_t host_read_text(int fd, char *text, size_t size)
 {
     size_t have = 0;
     ssize_t n;
 
-    while ((n = read(host->streams[stream], text + have, size - 1 - have)) > 0)
+    while ((n = read(fd, text + have, size - 1 - have)) > 0)
         have += (size_t)n;
     assert_int_equal(n, 0);
     text[have] = '\0';
     return have;
 }
 
-/* Waits for the EXIT. Return: the status. */
-static inline int host_wait_exit(struct host *host)
+static inline size_t host_read_stream(struct host *host, int stream, char *text, size_t size)
+{
+    return host_read_text(host->streams[stream], text, size);
+}
+
+/* Reads until @wanted is in what was read; the stream must not end before. */
+static inline void host_read_until(int fd, const char *wanted, char *text, size_t size)
+{
+    size_t have = 0;
+
+    text[0] = '\0';
+    while (!strstr(text, wanted)) {
+        ssize_t n = read(fd, text + have, size - 1 - have);
+
+        if (n <= 0)
+            fail_msg("\"%s\" instead of \"%s\"", text, wanted);
+        have += (size_t)n;
+        text[have] = '\0';
+    }
+}
+
+/* Waits for the EXIT of the process @id. Return: the status. */
+static inline int host_wait_exit_of(struct host *host, uint32_t id)
 {
     host_receive(host, host->control);
     assert_int_equal(host->header.type, MESSAGE_EXIT);
-    assert_int_equal(host_field_u64(host, FIELD_PROCESS), 0);
+    assert_int_equal(host_field_u64(host, FIELD_PROCESS), id);
     return (int)host_field_u64(host, FIELD_STATUS);
+}
+
+static inline int host_wait_exit(struct host *host)
+{
+    return host_wait_exit_of(host, 0);
 }
 
 /* Runs the CONTAINER begun to its end, with nothing on stdin. Return: the status. */
@@ -428,10 +511,7 @@ static inline int host_run(struct host *host, char *output, size_t size)
 {
     char errors[4096];
 
-    if (host_prepare(host) != 0)
-        fail_msg("prepare: %s", host->text);
-    if (host_start(host) != 0)
-        fail_msg("start: %s", host->text);
+    host_launch(host);
     io_close(&host->streams[0]);
     host_read_stream(host, 1, output, size);
     host_read_stream(host, 2, errors, sizeof(errors));

@@ -302,6 +302,106 @@ static void test_propagation_of_a_mount(void **state)
            "shared\n1\n");
 }
 
+static void put_tmpfs(struct protocol_writer *writer, const char *target, const char *data)
+{
+    size_t mark = protocol_open(writer, FIELD_MOUNT);
+
+    protocol_put_string(writer, FIELD_MOUNT_TARGET, target);
+    protocol_put_string(writer, FIELD_MOUNT_TYPE, "tmpfs");
+    protocol_put_u64(writer, FIELD_MOUNT_COPYUP, 1);
+    protocol_put_u64(writer, FIELD_MOUNT_FLAGS, MS_RDONLY);
+    protocol_put_string(writer, FIELD_MOUNT_DATA, data);
+    protocol_close(writer, mark);
+}
+
+static void test_tmpcopyup(void **state)
+{
+    struct host *host = host_get(state);
+
+    mkdir(host_path(host, "image/up"), 0755);
+    mkdir(host_path(host, "image/up/below"), 0755);
+    host_write_file(host_path(host, "image/up/file"), "content\n");
+    host_write_file(host_path(host, "image/up/below/deep"), "deep\n");
+    assert_int_equal(symlink("/etc/passwd", host_path(host, "image/up/link")), 0);
+    assert_int_equal(symlink("/no/such", host_path(host, "image/up/below/dangling")), 0);
+    assert_int_equal(mkfifo(host_path(host, "image/up/fifo"), 0640), 0);
+    chown(host_path(host, "image/up/file"), 3, 4);
+    chmod(host_path(host, "image/up/file"), 04755);
+    chown(host_path(host, "image/up/below"), 5, 6);
+    chmod(host_path(host, "image/up/below"), 01775);
+    lchown(host_path(host, "image/up/link"), 7, 8);
+    chown(host_path(host, "image/up"), 9, 10);
+    host_begin_container(host);
+    put_tmpfs(&host->writer, "/up", "size=1m");
+    put_tmpfs(&host->writer, "/empty", "size=1m");
+    expect(host,
+           "cd /up; stat -c '%n %a %u %g %F' . * below/*; cat file below/deep; readlink link;"
+           "ls /empty; grep -c ' /up tmpfs ro' /proc/mounts; touch /up/x 2>/dev/null || echo ro",
+           ". 755 9 10 directory\nbelow 1775 5 6 directory\nfifo 640 0 0 fifo\n"
+           "file 4755 3 4 regular file\nlink 777 7 8 symbolic link\n"
+           "below/dangling 777 0 0 symbolic link\nbelow/deep 644 0 0 regular file\n"
+           "content\ndeep\n/etc/passwd\n1\nro\n");
+}
+
+static void test_tmpcopyup_that_does_not_fit(void **state)
+{
+    struct host *host = host_get(state);
+    static char big[100000];
+
+    mkdir(host_path(host, "image/up"), 0755);
+    memset(big, 'x', sizeof(big) - 1);
+    host_write_file(host_path(host, "image/up/big"), big);
+    host_begin_container(host);
+    put_tmpfs(&host->writer, "/up", "size=8k");
+    host_put_shell(&host->writer, "true");
+    assert_int_equal(host_prepare(host), ENOSPC);
+    assert_string_equal(host->text, "mount /up (tmpfs): no space left on device");
+}
+
+/* Not only the mount itself but what is mounted below it: "rro". */
+static void test_recursive_attributes(void **state)
+{
+    struct host *host = host_get(state);
+    struct protocol_writer *writer;
+    size_t mark;
+
+    add_share(host, 1, "one\n");
+    mkdir(host_path(host, "shares/1/below"), 0755);
+    assert_int_equal(mount("tmpfs", host_path(host, "shares/1/below"), "tmpfs", 0, NULL), 0);
+    writer = host_begin_container(host);
+    host_put_share(writer, "/plain", 1, BIND | MS_RDONLY, false);
+    mark = protocol_open(writer, FIELD_MOUNT);
+    protocol_put_string(writer, FIELD_MOUNT_TARGET, "/data");
+    protocol_put_string(writer, FIELD_MOUNT_TYPE, "share");
+    protocol_put_u64(writer, FIELD_MOUNT_SHARE, 1);
+    protocol_put_u64(writer, FIELD_MOUNT_FLAGS, BIND);
+    protocol_put_u64(writer, FIELD_MOUNT_ATTRIBUTES,
+                     MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOATIME);
+    protocol_put_u64(writer, FIELD_MOUNT_ATTRIBUTES_CLEAR, MOUNT_ATTR_NOEXEC);
+    protocol_close(writer, mark);
+    expect(host,
+           "touch /plain/below/x && echo plain; touch /data/x 2>/dev/null || echo ro;"
+           "touch /data/below/x 2>/dev/null || echo rro;"
+           "grep ' /data' /proc/mounts | cut -d' ' -f4 | cut -d, -f1-3",
+           "plain\nro\nrro\nro,nosuid,noatime\nro,nosuid,noatime\n");
+}
+
+static void test_attributes_are_checked(void **state)
+{
+    struct host *host = host_get(state);
+    struct protocol_writer *writer = host_begin_container(host);
+    size_t mark = protocol_open(writer, FIELD_MOUNT);
+
+    protocol_put_string(writer, FIELD_MOUNT_TARGET, "/x");
+    protocol_put_string(writer, FIELD_MOUNT_TYPE, "tmpfs");
+    protocol_put_u64(writer, FIELD_MOUNT_ATTRIBUTES, MOUNT_ATTR_IDMAP);
+    protocol_close(writer, mark);
+    host_put_shell(writer, "true");
+    host_send(host);
+    assert_int_equal(host_result(host), EINVAL);
+    assert_string_equal(host->text, "container: field 70: invalid argument");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, host_setup, host_teardown)
 
 int main(void)
@@ -326,6 +426,10 @@ int main(void)
         TEST(test_sysctl),
         TEST(test_sysctl_cannot_leave_its_tree),
         TEST(test_propagation_of_a_mount),
+        TEST(test_tmpcopyup),
+        TEST(test_tmpcopyup_that_does_not_fit),
+        TEST(test_recursive_attributes),
+        TEST(test_attributes_are_checked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -194,10 +194,6 @@ static void check_exec_fails(void **state, const char *name, int code, const cha
     struct protocol_writer *writer;
 
     host_write_file(host_path(host, "image/plain"), "not a program");
-    host_write_file(host_path(host, "image/script"), "#!/no/such/shell\n");
-    host_write_file(host_path(host, "image/garbage"), "\177garbage");
-    chmod(host_path(host, "image/script"), 0755);
-    chmod(host_path(host, "image/garbage"), 0755);
     writer = host_begin_container(host);
     protocol_put_string(writer, FIELD_ARG, name);
     assert_int_equal(host_prepare(host), 0);
@@ -221,14 +217,31 @@ static void test_directory_is_no_executable(void **state)
     check_exec_fails(state, "/bin", EISDIR, "exec: \"/bin\": is a directory");
 }
 
+/* As with runc the start succeeds, and the container says so itself. */
+static void check_exec_ends(void **state, const char *name, const char *content, const char *text)
+{
+    struct host *host = host_get(state);
+    char errors[256];
+
+    host_write_file(host_path(host, "image/program"), content);
+    chmod(host_path(host, "image/program"), 0755);
+    protocol_put_string(host_begin_container(host), FIELD_ARG, name);
+    assert_int_equal(host_prepare(host), 0);
+    assert_int_equal(host_start(host), 0);
+    host_read_stream(host, 2, errors, sizeof(errors));
+    assert_string_equal(errors, text);
+    assert_int_equal(host_wait_exit(host), 1);
+}
+
 static void test_missing_interpreter(void **state)
 {
-    check_exec_fails(state, "/script", ENOENT, "exec /script: no such file or directory");
+    check_exec_ends(state, "/program", "#!/no/such/shell\n",
+                    "exec /program: no such file or directory\n");
 }
 
 static void test_exec_format_error(void **state)
 {
-    check_exec_fails(state, "/garbage", ENOEXEC, "exec /garbage: exec format error");
+    check_exec_ends(state, "/program", "\177garbage", "exec /program: exec format error\n");
 }
 
 static void test_cwd_that_is_a_file(void **state)
@@ -359,16 +372,73 @@ static void test_unknown_message_and_tag(void **state)
     assert_int_equal(host_run(host, output, sizeof(output)), 0);
 }
 
-static void test_terminal_is_refused(void **state)
+/* SCHED_BATCH is 3, and its class takes a nice value. */
+static void test_scheduler_io_priority_and_personality(void **state)
+{
+    struct host *host = host_get(state);
+    struct protocol_writer *writer = host_begin_container(host);
+    const struct {
+        uint32_t size, policy;
+        uint64_t flags;
+        int32_t nice;
+        uint32_t priority;
+        uint64_t runtime, deadline, period;
+    } attr = { .size = 48, .policy = 3, .nice = 7 };
+    char output[256];
+
+    protocol_put_bytes(writer, FIELD_SCHEDULER, &attr, sizeof(attr));
+    protocol_put_u64(writer, FIELD_IO_PRIORITY, 2 << 13 | 5);
+    protocol_put_u64(writer, FIELD_PERSONALITY, 8); /* PER_LINUX32 */
+    host_put_shell(writer, "cut -d' ' -f19,41 /proc/self/stat; cat /proc/self/personality;"
+                           "busybox ionice; busybox uname -m");
+    host_run(host, output, sizeof(output));
+    assert_string_equal(output, "7 3\n00000008\nbest-effort: prio 5\ni686\n");
+}
+
+static void test_seccomp_flags_are_checked(void **state)
 {
     struct host *host = host_get(state);
     struct protocol_writer *writer = host_begin_container(host);
 
-    protocol_put_u64(writer, FIELD_TERMINAL, 1);
+    protocol_put_u64(writer, FIELD_SECCOMP_FLAGS, 1 << 3); /* NEW_LISTENER */
     host_put_shell(writer, "true");
     host_send(host);
-    assert_int_equal(host_result(host), ENOTSUP);
-    assert_string_equal(host->text, "terminals are not supported yet");
+    assert_int_equal(host_result(host), EINVAL);
+    assert_string_equal(host->text, "process: field 53: invalid argument");
+}
+
+static void put_time_offset(struct protocol_writer *writer, const char *clock, int64_t seconds)
+{
+    size_t mark = protocol_open(writer, FIELD_TIME_OFFSET);
+
+    protocol_put_string(writer, FIELD_KEY, clock);
+    protocol_put_u64(writer, FIELD_SECONDS, (uint64_t)seconds);
+    protocol_put_u64(writer, FIELD_NANOSECONDS, 0);
+    protocol_close(writer, mark);
+}
+
+/* The first process itself is in the namespace, and the next container is not. */
+static void test_time_namespace(void **state)
+{
+    static const char script[] = "cat /proc/self/timens_offsets; cut -d. -f1 /proc/uptime";
+    struct host *host = host_get(state);
+    struct protocol_writer *writer = host_begin_container(host);
+    char output[256];
+
+    protocol_put_u64(writer, FIELD_NAMESPACES, CLONE_NEWTIME);
+    put_time_offset(writer, "boottime", 1000000000);
+    put_time_offset(writer, "monotonic", 86400);
+    host_put_shell(writer, script);
+    host_run(host, output, sizeof(output));
+    assert_non_null(strstr(output, "boottime   1000000000"));
+    assert_non_null(strstr(output, "monotonic       86400"));
+    assert_non_null(strstr(output, "\n100"));
+    for (int i = 0; i < 3; i++)
+        io_close(&host->streams[i]);
+    host_put_shell(host_begin_container(host), script);
+    host_run(host, output, sizeof(output));
+    assert_non_null(strstr(output, "boottime            0"));
+    assert_null(strstr(output, "\n100"));
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, host_setup, host_teardown)
@@ -419,7 +489,9 @@ int main(void)
         TEST(test_second_container_with_same_number),
         TEST(test_number_can_be_used_again),
         TEST(test_unknown_message_and_tag),
-        TEST(test_terminal_is_refused),
+        TEST(test_scheduler_io_priority_and_personality),
+        TEST(test_seccomp_flags_are_checked),
+        TEST(test_time_namespace),
     };
 
     reset_internal_signals();
