@@ -125,8 +125,9 @@ void log_warning(const char *fmt, ...)
     va_start(args, fmt);
     format(text, sizeof(text), fmt, args);
     va_end(args);
-    dprintf(STDERR_FILENO, "vmrt: warning: %s\n", text);
-    if (log_state.debug && log_state.fd >= 0)
+    if (log_state.fd < 0)
+        dprintf(STDERR_FILENO, "vmrt: warning: %s\n", text);
+    else if (log_state.debug)
         write_line(log_state.fd, "warning", text);
 }
 

@@ -31,8 +31,9 @@ bool log_is_json(void);
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * Worth knowing, not fatal: stderr, and the log only with --debug. podman reads the whole log as
- * one JSON object, so that a line beside the error would hide the error.
+ * Worth knowing, not fatal: stderr, or the log file when there is one, and there only with --debug.
+ * podman reads the whole log as one JSON object, so that a line beside the error would hide the
+ * error; and create's stderr is that of the container.
  */
 void log_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -52,7 +52,8 @@ uint64_t arch_initramfs_address(const struct guest_memory *memory, uint64_t size
 int arch_load_kernel(const struct guest_memory *memory, const struct boot_request *request,
                      struct boot *boot, struct error *err);
 
-/* The built-in kernel command line. @console: the guest has an hvc0. Return: length or -EMSGSIZE.
+/* The built-in kernel command line. @console: the guest has an hvc0 and an early console. Return:
+ * length or -EMSGSIZE.
  */
 int arch_format_cmdline(char *text, size_t size, bool console, const char *extra);
 
@@ -63,11 +64,27 @@ int arch_format_cmdline(char *text, size_t size, bool console, const char *extra
 int arch_vcpu_setup(struct kvm *kvm, int vcpu_fd, unsigned int index, unsigned int cpus,
                     const struct boot *boot, struct error *err);
 
+/* In the vCPU's thread, before it goes on after a pause: what the guest is to know of the gap. */
+void arch_vcpu_resumed(int vcpu_fd);
+
 enum arch_action {
     ARCH_CONTINUE, /* handled; go on */
     ARCH_RESET,    /* the guest asked for a reset: how its kernel ends after a panic */
 };
+
+/*
+ * What the kernel says before it has found its console, of one vCPU: guests may write from several
+ * at once. Lines are gathered here and handed on whole.
+ */
+struct early_console {
+    void (*write)(void *context, const char *text, size_t length); /* NULL: nobody reads it */
+    void *context;
+    bool divisor; /* the next byte is no text but the speed of a line that does not exist */
+    size_t length;
+    char line[128];
+};
+
 /* An exit of the guest for the architecture's own reasons (port I/O on x86). */
-enum arch_action arch_handle_io(struct kvm_run *run);
+enum arch_action arch_handle_io(struct kvm_run *run, struct early_console *early);
 
 #endif

@@ -8,8 +8,24 @@
 
 struct control_server;
 
-/* Serves @listen_fd in @loop until the process ends. Return: 0 or -errno. */
-int control_server_create(struct control_server **server, struct loop *loop, int listen_fd,
-                          struct session *session, struct error *err);
+struct control_config {
+    struct loop *loop;
+    int listen_fd; /* not taken over */
+    struct session *session;
+    /* Begins to stop the vCPUs; control_server_paused() is called once none runs. */
+    void (*pause)(void *context);
+    /* Lets them go; also before all have stopped. */
+    void (*resume)(void *context);
+    void *context;
+};
+
+/* Serves listen_fd in the loop until the process ends. Return: 0 or -errno. */
+int control_server_create(struct control_server **server, const struct control_config *config,
+                          struct error *err);
+/* For tests: closes all connections and frees everything. */
+void control_server_destroy(struct control_server *server);
+
+/* No vCPU runs any more. */
+void control_server_paused(struct control_server *server);
 
 #endif

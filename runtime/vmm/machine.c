@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,16 +68,24 @@ static int load(struct machine *machine, struct vm_plan *plan, struct error *err
     return ret;
 }
 
+static void vcpu_kicked(int signal)
+{
+    (void)signal;
+}
+
 int machine_create(struct machine *machine, struct vm_plan *plan, struct error *err)
 {
     int ret;
 
     memset(machine, 0, sizeof(*machine));
-    machine->kvm.kvm_fd = machine->kvm.vm_fd = machine->end_fd = -1;
+    machine->kvm.kvm_fd = machine->kvm.vm_fd = machine->end_fd = machine->paused_fd = -1;
+    pthread_mutex_init(&machine->gate_lock, NULL);
+    pthread_cond_init(&machine->gate, NULL);
     for (unsigned int i = 0; i < SLOT_COUNT; i++)
         machine->slots[i].kick_fd = machine->slots[i].interrupt_fd = -1;
     machine->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (machine->end_fd < 0)
+    machine->paused_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (machine->end_fd < 0 || machine->paused_fd < 0)
         return error_set_errno(err, "eventfd");
     ret = kvm_open(&machine->kvm, steal_fd(&plan->kvm_fd), err);
     if (ret == 0)
@@ -110,6 +120,7 @@ void machine_destroy(struct machine *machine)
     kvm_close(&machine->kvm);
     memory_destroy(&machine->memory);
     fd_close(&machine->end_fd);
+    fd_close(&machine->paused_fd);
 }
 
 int machine_prepare_slot(struct machine *machine, unsigned int slot, struct error *err)
@@ -142,15 +153,71 @@ int machine_attach(struct machine *machine, unsigned int slot, struct virtio_dev
     return ret;
 }
 
-int machine_run(struct machine *machine, struct error *err)
+static int pin(const struct vcpu *vcpu, uint32_t cpu, struct error *err)
 {
+    size_t size = CPU_ALLOC_SIZE(cpu + 1);
+    cpu_set_t *set = CPU_ALLOC(cpu + 1);
+    int code = ENOMEM;
+
+    if (set) {
+        CPU_ZERO_S(size, set);
+        CPU_SET_S(cpu, size, set);
+        code = pthread_setaffinity_np(vcpu->thread, size, set);
+        CPU_FREE(set);
+    }
+    if (code)
+        return error_set(err, code, "run CPU %u of the guest on CPU %u of the host: %s",
+                         vcpu->index, cpu, strerror(code));
+    return 0;
+}
+
+int machine_run(struct machine *machine, const uint32_t *affinity, struct error *err)
+{
+    /* Its only effect is that KVM_RUN ends. */
+    struct sigaction nothing = { .sa_handler = vcpu_kicked, .sa_flags = SA_RESTART };
+
+    sigemptyset(&nothing.sa_mask);
+    if (sigaction(VCPU_KICK_SIGNAL, &nothing, NULL) < 0)
+        return error_set_errno(err, "signal %d", VCPU_KICK_SIGNAL);
     for (unsigned int i = 0; i < machine->cpu_count; i++) {
-        int code = pthread_create(&machine->vcpus[i].thread, NULL, vcpu_main, &machine->vcpus[i]);
+        struct vcpu *vcpu = &machine->vcpus[i];
+        int code = pthread_create(&vcpu->thread, NULL, vcpu_main, vcpu), ret;
 
         if (code)
             return error_set(err, code, "start CPU %u: %s", i, strerror(code));
+        ret = affinity ? pin(vcpu, affinity[i], err) : 0;
+        if (ret < 0)
+            return ret;
     }
     return 0;
+}
+
+void machine_pause(struct machine *machine)
+{
+    atomic_store(&machine->paused, true);
+    for (unsigned int i = 0; i < machine->cpu_count; i++)
+        vcpu_kick(&machine->vcpus[i]);
+}
+
+void machine_resume(struct machine *machine)
+{
+    pthread_mutex_lock(&machine->gate_lock);
+    atomic_store(&machine->paused, false);
+    pthread_cond_broadcast(&machine->gate);
+    pthread_mutex_unlock(&machine->gate_lock);
+}
+
+bool machine_is_paused(struct machine *machine)
+{
+    uint64_t count;
+    bool all = false;
+
+    if (read(machine->paused_fd, &count, sizeof(count)) == sizeof(count)) {
+        pthread_mutex_lock(&machine->gate_lock);
+        all = atomic_load(&machine->paused) && machine->parked == machine->cpu_count;
+        pthread_mutex_unlock(&machine->gate_lock);
+    }
+    return all;
 }
 
 void machine_set_end(struct machine *machine, enum machine_end end, const struct error *failure)

@@ -10,7 +10,9 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "lib/error.h"
 #include "vmm/arch.h"
@@ -27,6 +29,9 @@ enum machine_end {
     MACHINE_FAILED,       /* KVM could not go on; see `failure` */
 };
 
+/* The first real-time signal that the C library leaves free (nptl(7)). */
+#define VCPU_KICK_SIGNAL 34
+
 /* Exits to user space, by KVM_EXIT_* number; the last counts all others. */
 #define EXIT_REASONS 64
 
@@ -38,7 +43,10 @@ struct vcpu {
     int fd;
     struct kvm_run *run;
     pthread_t thread;
+    timer_t kick; /* sends VCPU_KICK_SIGNAL to the thread: makes it leave the guest */
+    atomic_bool has_kick;
     uint64_t exits[EXIT_REASONS];
+    struct early_console early;
 };
 
 struct slot {
@@ -59,6 +67,12 @@ struct machine {
     atomic_flag end_claimed;    /* the first thread to end the machine gets to say why */
     struct error failure;       /* MACHINE_FAILED: valid once `end` says so */
     void (*vcpu_prepare)(void); /* run by each vCPU thread before the guest (its sandbox) */
+    /* Pause: vCPUs that find `paused` wait at the gate. */
+    atomic_bool paused;
+    pthread_mutex_t gate_lock;
+    pthread_cond_t gate;
+    unsigned int parked; /* vCPUs at the gate; under gate_lock */
+    int paused_fd;       /* eventfd, readable once all of them are there */
 };
 
 /**
@@ -78,8 +92,23 @@ int machine_attach(struct machine *machine, unsigned int slot, struct virtio_dev
 /* Prepares a slot's eventfds; devices need them when they are created. Return: 0 or -errno. */
 int machine_prepare_slot(struct machine *machine, unsigned int slot, struct error *err);
 
-/* Starts the vCPU threads. */
-int machine_run(struct machine *machine, struct error *err);
+/**
+ * machine_run() - start the vCPU threads.
+ * @affinity: CPU of the host for each vCPU, or NULL.
+ * Return: 0 or -errno; -EINVAL for a CPU that may not be used.
+ */
+int machine_run(struct machine *machine, const uint32_t *affinity, struct error *err);
+
+/**
+ * machine_pause() - begin to stop all vCPUs, wherever in the guest they are.
+ *
+ * paused_fd becomes readable when none runs any more. Devices go on; time in the guest does, too.
+ */
+void machine_pause(struct machine *machine);
+/* Lets the vCPUs go on; also while some have not stopped yet. */
+void machine_resume(struct machine *machine);
+/* Whether paused_fd means what it says: all vCPUs wait at the gate now. Drains it. */
+bool machine_is_paused(struct machine *machine);
 
 /* What an end means, in words for the log. Return: static text, or machine->failure's. */
 const char *machine_end_text(struct machine *machine);
@@ -95,5 +124,7 @@ int vcpu_create(struct vcpu *vcpu, struct machine *machine, unsigned int index, 
 void vcpu_destroy(struct vcpu *vcpu);
 /* The thread's body. */
 void *vcpu_main(void *vcpu);
+/* From another thread: leave the guest and look at `paused`. */
+void vcpu_kick(struct vcpu *vcpu);
 
 #endif

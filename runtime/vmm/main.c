@@ -125,6 +125,8 @@ int main(int argc, char **argv)
     umask(0);
     ret = read_plan(fd, fd < 0 ? argv[optind] : NULL, &plan, &err);
     report_setup(plan.log_fd, plan.log_json);
+    if (plan.terminal)
+        report_to_terminal();
     if (fd >= 0)
         close(fd);
     if (ret == 0) {

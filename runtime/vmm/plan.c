@@ -35,6 +35,8 @@ static const struct key keys[] = {
     { "ready_fd", KEY_FD, FIELD(ready_fd), 0 },
     { "log_fd", KEY_FD, FIELD(log_fd), 0 },
     { "proc_fd", KEY_FD, FIELD(proc_fd), 0 },
+    { "notify_fd", KEY_FD, FIELD(notify_fd), 0 },
+    { "terminal", KEY_BOOL, FIELD(terminal), 0 },
     { "log_json", KEY_BOOL, FIELD(log_json), 0 },
     { "sandbox", KEY_BOOL, FIELD(sandbox), 0 },
     { "root", KEY_STRING, FIELD(root), 0 },
@@ -69,6 +71,7 @@ void plan_free(struct vm_plan *plan)
     for (uint32_t i = 0; i < plan->share_count; i++)
         free(plan->shares[i].path);
     free(plan->shares);
+    free(plan->affinity);
     plan_init(plan);
 }
 
@@ -147,6 +150,34 @@ static int parse_shares(const struct json *json, struct vm_plan *plan, struct er
     return 0;
 }
 
+static int parse_affinity(const struct json *json, struct vm_plan *plan, struct error *err)
+{
+    size_t count = json_length(json);
+    int ret = json_expect_array(json, err);
+
+    if (ret < 0)
+        return ret;
+    if (count > PLAN_CPUS_MAX)
+        return json_fail(json, err, EINVAL, "expected at most %d CPUs, found %zu", PLAN_CPUS_MAX,
+                         count);
+    if (plan->affinity || count == 0)
+        return plan->affinity ? json_fail(json, err, EINVAL, "given twice") : 0;
+    plan->affinity = calloc(count, sizeof(*plan->affinity));
+    if (!plan->affinity)
+        return error_set(err, ENOMEM, "out of memory");
+    for (size_t i = 0; i < count && ret == 0; i++) {
+        struct json element = json_element(json, i);
+        uint64_t cpu = UINT64_MAX;
+
+        ret = json_uint(&element, PLAN_HOST_CPU_MAX, &cpu, err);
+        if (ret == 0 && cpu == UINT64_MAX)
+            ret = json_fail(&element, err, EINVAL, "expected the number of a CPU");
+        plan->affinity[i] = (uint32_t)cpu;
+        plan->affinity_count++;
+    }
+    return ret;
+}
+
 static int parse_console(const struct json *json, struct vm_plan *plan, struct error *err)
 {
     const char *name = NULL;
@@ -182,6 +213,9 @@ static int check(const struct json *root, const struct vm_plan *plan, struct err
                          PLAN_MEMORY_MIN_MIB, plan->memory_mib);
     if (plan->cpus < 1)
         return json_fail(root, err, EINVAL, "cpus: expected 1 to %d, found 0", PLAN_CPUS_MAX);
+    if (plan->affinity && plan->affinity_count < plan->cpus)
+        return json_fail(root, err, EINVAL, "affinity: expected a CPU for each of %u, found %u",
+                         plan->cpus, plan->affinity_count);
     if (plan->root && (!plan->args || !plan->args[0]))
         return json_fail(root, err, EINVAL, "args: expected the command to run in \"root\"");
     return 0;
@@ -192,6 +226,8 @@ static int parse_member(const char *name, const struct json *value, struct vm_pl
 {
     if (strcmp(name, "shares") == 0)
         return parse_shares(value, plan, err);
+    if (strcmp(name, "affinity") == 0)
+        return parse_affinity(value, plan, err);
     if (strcmp(name, "console") == 0)
         return parse_console(value, plan, err);
     for (size_t i = 0; i < KEY_COUNT; i++)
@@ -260,6 +296,13 @@ int plan_format(const struct vm_plan *plan, char **text, struct error *err)
         json_put_int(gen, "console", plan->console_fd);
     else
         json_put_string(gen, "console", plan->console == CONSOLE_STDERR ? "stderr" : "off");
+    if (plan->affinity_count) {
+        json_put_key(gen, "affinity");
+        yajl_gen_array_open(gen);
+        for (uint32_t i = 0; i < plan->affinity_count; i++)
+            yajl_gen_integer(gen, plan->affinity[i]);
+        yajl_gen_array_close(gen);
+    }
     json_put_key(gen, "shares");
     yajl_gen_array_open(gen);
     for (uint32_t i = 0; i < plan->share_count; i++) {

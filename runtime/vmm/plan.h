@@ -18,6 +18,8 @@
 #define PLAN_MEMORY_MIN_MIB 40u        /* the smallest machine whose kernel still boots */
 #define PLAN_MEMORY_MAX_MIB (1u << 20) /* 1 TiB */
 
+#define PLAN_HOST_CPU_MAX 65535u /* highest CPU number that a host may have */
+
 /* A directory or a single file of the host that the guest may see. */
 struct plan_share {
     char *path;    /* NULL when fd is given */
@@ -46,12 +48,16 @@ struct vm_plan {
     bool exit_stats; /* print KVM exits by reason on stderr at the end */
     struct plan_share *shares;
     uint32_t share_count;
-    int kvm_fd;     /* open /dev/kvm; -1: the VMM opens it */
-    int control_fd; /* listening SOCK_SEQPACKET socket; -1: start without being asked */
-    int guest_fd;   /* messages for init, concatenated; -1: none */
-    int ready_fd;   /* receives one RESULT when the VM exists, then is closed; -1: none */
-    int log_fd;     /* failures after that, as lines; -1: stderr only */
-    int proc_fd;    /* O_PATH on /proc/self/fd; -1: opened by the VMM */
+    int kvm_fd;         /* open /dev/kvm; -1: the VMM opens it */
+    int control_fd;     /* listening SOCK_SEQPACKET socket; -1: start without being asked */
+    int guest_fd;       /* messages for init, concatenated; -1: none */
+    int ready_fd;       /* receives one RESULT when the VM exists, then is closed; -1: none */
+    int log_fd;         /* failures after that, as lines; -1: stderr only */
+    int proc_fd;        /* O_PATH on /proc/self/fd; -1: opened by the VMM */
+    int notify_fd;      /* datagram socket connected to the engine's NOTIFY_SOCKET; -1: none */
+    bool terminal;      /* descriptor 0 is the first process's terminal, and this process's own */
+    uint32_t *affinity; /* vCPU i runs on CPU affinity[i] of the host; NULL: wherever it may */
+    uint32_t affinity_count;
     bool log_json;
     bool sandbox; /* false only in tests of the VMM's own (default true) */
     /* Standalone only: a container made from "root" and "process" when there is no guest_fd. */

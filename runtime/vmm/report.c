@@ -14,13 +14,18 @@
 #define PATIENCE 1
 
 static int report_fd = -1;
-static bool report_json;
+static bool report_json, report_terminal;
 static atomic_int patience = PATIENCE;
 
 void report_setup(int log_fd, bool json)
 {
     report_fd = log_fd;
     report_json = json;
+}
+
+void report_to_terminal(void)
+{
+    report_terminal = true;
 }
 
 static void escape(const char *text, char *to, size_t size)
@@ -88,8 +93,9 @@ void report_error(const char *fmt, ...)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = '?';
     _Static_assert(sizeof(line) <= PIPE_BUF, "written at once");
-    length = snprintf(line, sizeof(line), "vmrt: %s\n", text);
-    put(STDERR_FILENO, line, (size_t)length);
+    length = snprintf(line, sizeof(line), "vmrt: %s%s\n", text, report_terminal ? "\r" : "");
+    if (!report_terminal || report_fd < 0)
+        put(STDERR_FILENO, line, (size_t)length);
     if (report_fd < 0)
         return;
     format_time(stamp, sizeof(stamp));

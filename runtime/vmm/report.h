@@ -11,6 +11,12 @@
  */
 void report_setup(int log_fd, bool json);
 
+/*
+ * stderr is the container's terminal: reports go to the log alone, or with the carriage return that
+ * a raw terminal needs when there is no log.
+ */
+void report_to_terminal(void);
+
 /* One failure. Safe from any thread and inside the sandbox; control characters become '?'. */
 void report_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

@@ -1,112 +1,37 @@
-/* The conversation with init: a small state machine over the control connection. */
-#include "vmm/session.h"
-
+/* The state machine: from boot to the end, by what init says. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <time.h>
+#include <unistd.h>
 
-#include "init/protocol.h"
+#include "lib/fd.h"
 #include "vmm/report.h"
-#include "vmm/stream.h"
+#include "vmm/session_internal.h"
 
-/* init's messages are small; the largest is a line of text. */
-#define INBOUND_MAX 8192
 /* What a guest may add to the host's log in its life, bytes; each line costs more than its text. */
 #define LOG_MAX       65536
 #define LOG_LINE_COST 64
-/* Stream connections that have not said yet which stream they are. */
-#define UNCLAIMED_MAX 8
-
-/* Sequence numbers: SETUP, then the messages of the guest plan, then START. */
-#define SEQUENCE_SETUP 1u
-#define SEQUENCE_PLAN  2u
-
-/* What a connection is; its vsock context. */
-enum role { ROLE_CONTROL, ROLE_UNCLAIMED, ROLE_STREAM };
-
-struct endpoint {
-    struct session *session;
-    enum role role;
-    struct stream *stream;            /* ROLE_STREAM */
-    bool receive_closed, half_closed; /* ROLE_UNCLAIMED: happened before it was claimed */
-};
-
-struct outbound {
-    uint8_t *data;
-    size_t length, sent;
-    struct outbound *next;
-};
-
-struct session {
-    struct session_config config;
-    enum session_state state;
-    int status;
-    struct error failure; /* SESSION_FAILED */
-    struct vsock_connection *control;
-    uint8_t inbound[INBOUND_MAX];
-    size_t inbound_length;
-    struct outbound *first, **last;
-    uint32_t plan_count; /* messages of the guest plan, each answered once */
-    uint32_t plan_done;
-    bool greeted, start_wanted, start_sent;
-    session_answer *answer;
-    void *answer_context;
-    struct stream *streams[STREAM_COUNT];
-    struct endpoint endpoints[STREAM_COUNT];
-    bool claimed[STREAM_COUNT]; /* each is connected once: a broken one stays broken */
-    unsigned int unclaimed;
-    size_t logged;
-};
-
-static void fail(struct session *session, int code, const char *text);
+/* Lines of readiness passed on in a machine's life; runc passes on one. */
+#define NOTIFY_MAX 64
+/*
+ * How long the end of the container waits for readers of other processes' output, s: one that reads
+ * gets all there is, one that does not cannot keep the container from ending.
+ */
+#define GRACE_SECONDS 1
 
 /* ---- sending ---- */
 
-static void flush(struct session *session)
+void session_send(struct session *session, struct protocol_writer *writer)
 {
-    while (session->first && session->control) {
-        struct outbound *out = session->first;
-
-        out->sent += vsock_send(session->control, out->data + out->sent, out->length - out->sent);
-        if (out->sent < out->length)
-            return;
-        session->first = out->next;
-        if (!session->first)
-            session->last = &session->first;
-        free(out->data);
-        free(out);
-    }
-}
-
-/* Queues a message; takes over @data. */
-static void send_data(struct session *session, uint8_t *data, size_t length)
-{
-    struct outbound *out = calloc(1, sizeof(*out));
-
-    if (!out || !data) {
-        free(out);
-        free(data);
-        fail(session, ENOMEM, "out of memory");
-        return;
-    }
-    *out = (struct outbound) { .data = data, .length = length };
-    *session->last = out;
-    session->last = &out->next;
-    flush(session);
-}
-
-static void send_message(struct session *session, struct protocol_writer *writer)
-{
-    if (protocol_finish(writer) < 0) {
-        free(writer->data);
-        fail(session, ENOMEM, "out of memory");
-        return;
-    }
-    send_data(session, writer->data, writer->length);
+    if (channel_send_message(&session->channel, writer) < 0)
+        session_fail(session, ENOMEM, "out of memory");
 }
 
 static void send_setup(struct session *session)
@@ -128,7 +53,7 @@ static void send_setup(struct session *session)
             protocol_put_u64(&writer, FIELD_SLOT, slot);
     if (session->config.has_shares)
         protocol_put_string(&writer, FIELD_SHARE_TAG, SESSION_SHARE_TAG);
-    send_message(session, &writer);
+    session_send(session, &writer);
 }
 
 /* The guest plan is passed on as it is, except for the sequence numbers, which are ours. */
@@ -147,7 +72,8 @@ static void send_plan(struct session *session)
         protocol_store32(copy + at + 12, sequence++);
         at += PROTOCOL_HEADER_SIZE + header.length;
     }
-    send_data(session, copy, session->config.guest_plan_length);
+    if (channel_send(&session->channel, copy, session->config.guest_plan_length) < 0)
+        session_fail(session, ENOMEM, "out of memory");
 }
 
 static void try_start(struct session *session)
@@ -158,7 +84,21 @@ static void try_start(struct session *session)
         return;
     session->start_sent = true;
     protocol_begin(&writer, MESSAGE_START, 0, SEQUENCE_PLAN + session->plan_count);
-    send_message(session, &writer);
+    session_send(session, &writer);
+}
+
+static void send_size(struct session *session)
+{
+    if (session->rows && session->columns)
+        session_exec_resize(session, 0, session->rows, session->columns);
+}
+
+void session_resize(struct session *session, unsigned int rows, unsigned int columns)
+{
+    session->rows = rows;
+    session->columns = columns;
+    if (session->state == SESSION_CREATED || session->state == SESSION_RUNNING)
+        send_size(session);
 }
 
 /* ---- ending ---- */
@@ -169,13 +109,53 @@ static void answer_start(struct session *session, const struct error *failure)
 
     session->answer = NULL;
     if (answer)
-        answer(session->answer_context, failure);
+        answer(session->answer_context, failure, (struct protocol_reader) { 0 });
 }
 
-/* The container cannot be had: whoever asked for its start is told, and the machine ends. */
-static void fail(struct session *session, int code, const char *text)
+void session_settle(struct session *session)
 {
-    if (session->state == SESSION_FAILED || session->state == SESSION_EXITED)
+    if (session->state < SESSION_EXITED || !session->first->drained)
+        return;
+    for (struct process *p = session->processes.first; p; p = p->next)
+        if (!p->drained && !session->grace_over)
+            return;
+    session_tell_exits(session);
+    loop_stop(session->config.loop);
+}
+
+static void process_settled(void *context, struct process *process)
+{
+    (void)process;
+    session_settle(context);
+}
+
+static void handle_grace(void *context, int fd, uint32_t events)
+{
+    struct session *session = context;
+
+    (void)events;
+    loop_remove(session->config.loop, fd);
+    session->grace_over = true;
+    session_settle(session);
+}
+
+/* The state says already how it ended. */
+static void begin_end(struct session *session, const struct error *why)
+{
+    const struct itimerspec grace = { .it_value.tv_sec = GRACE_SECONDS };
+
+    session_answer_all(session, why);
+    session_claim_all(session);
+    timerfd_settime(session->grace_fd, 0, &grace, NULL);
+    for (struct process *p = session->processes.first; p; p = p->next)
+        if (!p->finishing)
+            process_finish(p, process_settled, session);
+    session_settle(session);
+}
+
+void session_fail(struct session *session, int code, const char *text)
+{
+    if (session->state >= SESSION_EXITED)
         return;
     session->state = SESSION_FAILED;
     error_set(&session->failure, code, "%s", text);
@@ -184,54 +164,91 @@ static void fail(struct session *session, int code, const char *text)
         answer_start(session, &session->failure);
     else
         report_error("%s", session->failure.message);
-    loop_stop(session->config.loop);
+    begin_end(session, &session->failure);
 }
 
-static void stream_idle(void *context)
+static void end_with(struct session *session, int status)
 {
-    struct session *session = context;
+    struct error why;
 
-    for (int i = 0; i < STREAM_COUNT; i++)
-        if (!stream_finished(session->streams[i]))
-            return;
-    loop_stop(session->config.loop);
+    session->state = SESSION_EXITED;
+    session->status = status;
+    error_set(&why, ESRCH, "the container has stopped");
+    begin_end(session, &why);
 }
 
 static void handle_exit(struct session *session, struct protocol_reader fields)
 {
     struct protocol_field field;
+    struct process *process;
+    uint64_t status = UINT64_MAX, number = UINT64_MAX;
     bool bad = false;
-    uint64_t status;
 
-    if (session->state == SESSION_CREATED) {
-        fail(session, ECHILD, "the container's process was killed before it was started");
+    if (protocol_find(fields, FIELD_PROCESS, &field) == 1)
+        number = protocol_u64(&field, &bad);
+    if (protocol_find(fields, FIELD_STATUS, &field) == 1)
+        status = protocol_u64(&field, &bad);
+    process = processes_find(&session->processes, number);
+    if (session->state == SESSION_CREATED && number == 0) {
+        session_fail(session, ECHILD, "the container's process was killed before it was started");
         return;
     }
-    if (session->state != SESSION_RUNNING || protocol_find(fields, FIELD_STATUS, &field) != 1 ||
-        (status = protocol_u64(&field, &bad), bad) || status > 255) {
-        fail(session, EPROTO, "the guest's init reported an impossible exit");
+    if (bad || status > 255 || number >= session->processes.next_number ||
+        (process && !process->running)) {
+        session_fail(session, EPROTO, "the guest's init reported an impossible exit");
         return;
     }
-    session->state = SESSION_EXITED;
-    session->status = (int)status;
     /* The guest's writes were ordered before this message: what has arrived is all there is. */
-    for (int i = 0; i < STREAM_COUNT; i++)
-        stream_finish(session->streams[i], stream_idle, session);
+    session_claim_all(session);
+    if (number == 0)
+        end_with(session, (int)status);
+    else if (process && !process->ended)
+        session_exec_exited(session, process, (unsigned int)status);
 }
 
 void session_machine_ended(struct session *session, const char *why)
 {
-    if (session->state == SESSION_EXITED || session->state == SESSION_FAILED)
-        return;
-    fail(session, EIO, why);
+    session_fail(session, EIO, why);
 }
 
 /* ---- receiving ---- */
+
+/* RESULT of SETUP or a message of the plan: they are answered in order. */
+static void handle_boot_result(struct session *session, uint32_t sequence,
+                               const struct error *failure)
+{
+    if (failure) {
+        if (sequence >= SEQUENCE_SETUP && sequence <= SEQUENCE_SETUP + session->plan_count)
+            session_fail(session, failure->code, failure->message);
+        return;
+    }
+    if (sequence != SEQUENCE_SETUP + session->plan_done)
+        return;
+    if (session->plan_done++ == session->plan_count) {
+        session->state = SESSION_CREATED;
+        send_size(session);
+        try_start(session);
+    }
+}
+
+static void handle_start_result(struct session *session, const struct error *failure)
+{
+    if (failure) {
+        session_fail(session, failure->code, failure->message);
+        return;
+    }
+    session->state = SESSION_RUNNING;
+    session->first->running = true;
+    if (session->config.started)
+        session->config.started(session->config.context);
+    answer_start(session, NULL);
+}
 
 static void handle_result(struct session *session, uint32_t sequence, struct protocol_reader fields)
 {
     struct protocol_field field;
     const char *text = "the guest's init gave no reason";
+    struct error failure;
     bool bad = false;
     uint64_t code = EPROTO;
 
@@ -240,26 +257,29 @@ static void handle_result(struct session *session, uint32_t sequence, struct pro
     if (protocol_find(fields, FIELD_TEXT, &field) == 1)
         text = protocol_string(&field, &bad);
     if (bad || code > 4095) {
-        fail(session, EPROTO, "the guest's init sent a malformed result");
+        session_fail(session, EPROTO, "the guest's init sent a malformed result");
         return;
     }
-    if (code) {
-        fail(session, (int)code, text);
+    error_set(&failure, (int)code, "%s", text);
+    if (session->state == SESSION_BOOTING)
+        handle_boot_result(session, sequence, code ? &failure : NULL);
+    else if (session->state == SESSION_CREATED && session->start_sent &&
+             sequence == SEQUENCE_PLAN + session->plan_count)
+        handle_start_result(session, code ? &failure : NULL);
+    else
+        session_answer_request(session, sequence, code ? &failure : NULL, fields);
+}
+
+/* A line that the guest caused; of these there is a limited amount. */
+static void log_line(struct session *session, const char *prefix, const char *text)
+{
+    if (session->logged > LOG_MAX)
         return;
-    }
-    if (session->state == SESSION_BOOTING && sequence == SEQUENCE_SETUP + session->plan_done) {
-        /* In order: SETUP, then each message of the plan. */
-        if (session->plan_done++ == session->plan_count) {
-            session->state = SESSION_CREATED;
-            try_start(session);
-        }
-    } else if (session->state == SESSION_CREATED && session->start_sent &&
-               sequence == SEQUENCE_PLAN + session->plan_count) {
-        session->state = SESSION_RUNNING;
-        if (session->config.started)
-            session->config.started(session->config.context);
-        answer_start(session, NULL);
-    }
+    session->logged += strlen(text) + LOG_LINE_COST;
+    if (session->logged > LOG_MAX)
+        report_error("guest: further messages are dropped");
+    else
+        report_error("%s%s", prefix, text);
 }
 
 static void handle_log(struct session *session, struct protocol_reader fields)
@@ -271,17 +291,54 @@ static void handle_log(struct session *session, struct protocol_reader fields)
     if (protocol_find(fields, FIELD_TEXT, &field) != 1)
         return;
     text = protocol_string(&field, &bad);
-    if (bad || session->logged > LOG_MAX)
+    if (!bad)
+        log_line(session, "guest: ", text);
+}
+
+/* One datagram for the engine; one that does not take it now misses it. */
+static void notify(const struct session *session, const char *text, size_t length)
+{
+    ssize_t ignored = send(session->config.notify_fd, text, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+    (void)ignored;
+}
+
+/*
+ * sd_notify(3) of the container, as runc relays it (notify_socket.go): readiness and nothing else,
+ * then the process that is to be watched.
+ */
+static void handle_notify(struct session *session, struct protocol_reader fields)
+{
+    static const char ready[] = "READY=";
+    struct protocol_field field;
+    const char *line, *end;
+
+    if (session->config.notify_fd < 0 || protocol_find(fields, FIELD_DATA, &field) != 1)
         return;
-    session->logged += strlen(text) + LOG_LINE_COST;
-    report_error("guest: %s", session->logged > LOG_MAX ? "further messages are dropped" : text);
+    line = (const char *)field.value.data;
+    end = line + field.value.length;
+    while (line < end && session->notified < NOTIFY_MAX) {
+        const char *next = memchr(line, '\n', (size_t)(end - line));
+        size_t length = (size_t)((next ? next : end) - line);
+        char text[CHANNEL_INBOUND_MAX + 1];
+
+        if (length >= sizeof(ready) - 1 && memcmp(line, ready, sizeof(ready) - 1) == 0) {
+            memcpy(text, line, length);
+            text[length] = '\n';
+            notify(session, text, length + 1);
+            length = (size_t)snprintf(text, sizeof(text), "MAINPID=%d\n", (int)session->pid);
+            notify(session, text, length);
+            session->notified++;
+        }
+        line = next ? next + 1 : end;
+    }
 }
 
 static void handle_message(struct session *session, const struct protocol_header *header,
                            struct protocol_reader fields)
 {
     if (!session->greeted && header->type != MESSAGE_HELLO && header->type != MESSAGE_LOG) {
-        fail(session, EPROTO, "the guest's init did not say HELLO first");
+        session_fail(session, EPROTO, "the guest's init did not say HELLO first");
         return;
     }
     switch (header->type) {
@@ -296,200 +353,43 @@ static void handle_message(struct session *session, const struct protocol_header
         handle_result(session, header->sequence, fields);
         return;
     case MESSAGE_EXIT:
-        handle_exit(session, fields);
+        /* Of another container than the only one: not a process that is known here. */
+        if (header->container == 0)
+            handle_exit(session, fields);
         return;
     case MESSAGE_LOG:
         handle_log(session, fields);
         return;
+    case MESSAGE_NOTIFY:
+        if (header->container == 0)
+            handle_notify(session, fields);
+        return;
+    case MESSAGE_OOM:
+        if (header->container == 0)
+            log_line(session, "",
+                     "the guest ran out of memory: a process of the container was killed");
+        return;
     default:
-        fail(session, EPROTO, "the guest's init sent a message of unknown type");
+        session_fail(session, EPROTO, "the guest's init sent a message of unknown type");
         return;
     }
 }
 
-static void control_readable(struct session *session)
+void session_receive(struct session *session)
 {
-    const void *data;
-    size_t available;
-
-    while (session->control && (available = vsock_peek(session->control, &data)) > 0) {
-        struct protocol_header header;
-        size_t want = PROTOCOL_HEADER_SIZE, take;
-
-        /* Whatever comes after the end counts for nothing, a half-read message least of all. */
-        if (session->state >= SESSION_EXITED) {
-            vsock_consume(session->control, available);
-            return;
-        }
-        if (session->inbound_length >= PROTOCOL_HEADER_SIZE) {
-            protocol_read_header(session->inbound, &header);
-            want += header.length;
-        }
-        take = want - session->inbound_length;
-        if (take > available)
-            take = available;
-        memcpy(session->inbound + session->inbound_length, data, take);
-        session->inbound_length += take;
-        vsock_consume(session->control, take);
-        if (session->inbound_length == PROTOCOL_HEADER_SIZE &&
-            (protocol_read_header(session->inbound, &header) < 0 ||
-             header.length > INBOUND_MAX - PROTOCOL_HEADER_SIZE)) {
-            fail(session, EPROTO, "the guest's init sent a malformed message");
-            return;
-        }
-        if (session->inbound_length < PROTOCOL_HEADER_SIZE)
-            continue;
-        protocol_read_header(session->inbound, &header);
-        if (session->inbound_length < PROTOCOL_HEADER_SIZE + header.length)
-            continue;
-        session->inbound_length = 0;
-        handle_message(session, &header,
-                       (struct protocol_reader) { session->inbound + PROTOCOL_HEADER_SIZE,
-                                                  header.length });
-    }
-}
-
-/* ---- connections ---- */
-
-static int handle_accept(void *context, struct vsock_connection *connection, uint32_t port)
-{
-    struct session *session = context;
-    struct endpoint *endpoint;
-
-    if (port != PORT_CONTROL && port != PORT_STREAM)
-        return -ECONNREFUSED;
-    if (port == PORT_CONTROL ? session->control != NULL : session->unclaimed >= UNCLAIMED_MAX)
-        return -EBUSY;
-    endpoint = calloc(1, sizeof(*endpoint));
-    if (!endpoint)
-        return -ENOMEM;
-    *endpoint = (struct endpoint) { .session = session,
-                                    .role = port == PORT_CONTROL ? ROLE_CONTROL : ROLE_UNCLAIMED };
-    if (port == PORT_CONTROL)
-        session->control = connection;
-    else
-        session->unclaimed++;
-    vsock_set_context(connection, endpoint);
-    return 0;
-}
-
-/* The first message of a stream connection names the stream; anything else breaks it. */
-static void claim(struct endpoint *endpoint, struct vsock_connection *connection)
-{
-    struct session *session = endpoint->session;
     struct protocol_header header;
-    struct protocol_field process, number;
     struct protocol_reader fields;
-    const void *data;
-    size_t available = vsock_peek(connection, &data);
-    bool bad = false;
-    uint64_t index;
+    int ret = 0;
 
-    if (available < PROTOCOL_HEADER_SIZE)
-        return;
-    if (protocol_read_header(data, &header) < 0 || header.type != MESSAGE_STREAM ||
-        header.length > 256)
-        goto refuse;
-    if (available < PROTOCOL_HEADER_SIZE + header.length)
-        return;
-    fields =
-        (struct protocol_reader) { (const uint8_t *)data + PROTOCOL_HEADER_SIZE, header.length };
-    if (protocol_find(fields, FIELD_PROCESS, &process) != 1 ||
-        protocol_find(fields, FIELD_STREAM, &number) != 1)
-        goto refuse;
-    index = protocol_u64(&number, &bad);
-    if (protocol_u64(&process, &bad) != 0 || bad || index >= STREAM_COUNT ||
-        session->claimed[index])
-        goto refuse;
-    vsock_consume(connection, PROTOCOL_HEADER_SIZE + header.length);
-    session->unclaimed--;
-    session->claimed[index] = true;
-    /* Ours, not the connection's: a stream that breaks its connection is not told of the end. */
-    session->endpoints[index] = *endpoint;
-    free(endpoint);
-    endpoint = &session->endpoints[index];
-    endpoint->role = ROLE_STREAM;
-    endpoint->stream = session->streams[index];
-    vsock_set_context(connection, endpoint);
-    stream_connect(endpoint->stream, connection);
-    if (endpoint->half_closed)
-        stream_half_closed(endpoint->stream, endpoint->receive_closed);
-    return;
-refuse:
-    session->unclaimed--;
-    vsock_reset(connection);
-    free(endpoint);
+    while (session->state < SESSION_EXITED &&
+           (ret = channel_receive(&session->channel, &header, &fields)) > 0)
+        handle_message(session, &header, fields);
+    if (ret < 0)
+        session_fail(session, EPROTO, "the guest's init sent a malformed message");
+    /* Whatever comes after the end counts for nothing, a half-read message least of all. */
+    if (session->state >= SESSION_EXITED)
+        channel_discard(&session->channel);
 }
-
-static void handle_readable(void *context, struct vsock_connection *connection)
-{
-    struct endpoint *endpoint = context;
-
-    switch (endpoint->role) {
-    case ROLE_CONTROL:
-        control_readable(endpoint->session);
-        break;
-    case ROLE_UNCLAIMED:
-        claim(endpoint, connection);
-        break;
-    case ROLE_STREAM:
-    default:
-        if (stream_connected(endpoint->stream))
-            stream_readable(endpoint->stream);
-        break;
-    }
-}
-
-static void handle_writable(void *context, struct vsock_connection *connection)
-{
-    struct endpoint *endpoint = context;
-
-    (void)connection;
-    if (endpoint->role == ROLE_CONTROL)
-        flush(endpoint->session);
-    else if (endpoint->role == ROLE_STREAM)
-        stream_writable(endpoint->stream);
-}
-
-static void handle_half_closed(void *context, struct vsock_connection *connection,
-                               bool receive_closed)
-{
-    struct endpoint *endpoint = context;
-
-    (void)connection;
-    if (endpoint->role == ROLE_STREAM) {
-        stream_half_closed(endpoint->stream, receive_closed);
-    } else {
-        endpoint->half_closed = true;
-        endpoint->receive_closed |= receive_closed;
-    }
-}
-
-static void handle_closed(void *context, struct vsock_connection *connection)
-{
-    struct endpoint *endpoint = context;
-    struct session *session = endpoint->session;
-
-    (void)connection;
-    if (endpoint->role == ROLE_CONTROL) {
-        session->control = NULL;
-        fail(session, EPIPE, "the guest's init closed its channel");
-    } else if (endpoint->role == ROLE_STREAM) {
-        stream_disconnected(endpoint->stream);
-    } else {
-        session->unclaimed--;
-    }
-    if (endpoint->role != ROLE_STREAM)
-        free(endpoint);
-}
-
-const struct vsock_service session_service = {
-    .accept = handle_accept,
-    .readable = handle_readable,
-    .writable = handle_writable,
-    .half_closed = handle_half_closed,
-    .closed = handle_closed,
-};
 
 /* ---- the rest of the interface ---- */
 
@@ -510,6 +410,26 @@ static int count_plan(struct session *session, struct error *err)
     return 0;
 }
 
+static int prepare(struct session *session, struct error *err)
+{
+    static const int stdio[STREAM_COUNT] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO };
+    const struct session_config *config = &session->config;
+    int ret = count_plan(session, err);
+
+    if (ret < 0)
+        return ret;
+    session->next_sequence = SEQUENCE_PLAN + session->plan_count + 1;
+    session->first = processes_add(&session->processes, stdio, config->terminal,
+                                   config->terminal ? STREAM_KEEP : STREAM_HOLD, err);
+    if (!session->first)
+        return -err->code;
+    session->grace_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (session->grace_fd < 0)
+        return error_set_errno(err, "timerfd");
+    ret = loop_add(config->loop, session->grace_fd, EPOLLIN, handle_grace, session);
+    return ret < 0 ? error_set(err, -ret, "event loop: %s", strerror(-ret)) : 0;
+}
+
 int session_create(struct session **out, const struct session_config *config, struct error *err)
 {
     struct session *session = calloc(1, sizeof(*session));
@@ -518,15 +438,12 @@ int session_create(struct session **out, const struct session_config *config, st
     if (!session)
         return error_set(err, ENOMEM, "out of memory");
     session->config = *config;
-    session->last = &session->first;
+    session->processes = (struct processes) { .loop = config->loop, .proc_fd = config->proc_fd };
     session->start_wanted = config->autostart;
     session->status = SESSION_STATUS_FAILED;
-    ret = count_plan(session, err);
-    for (int i = 0; i < STREAM_COUNT && ret == 0; i++) {
-        session->streams[i] = stream_open(config->loop, i, config->proc_fd);
-        if (!session->streams[i])
-            ret = error_set_errno(err, "stdio descriptor %d", i);
-    }
+    session->grace_fd = -1;
+    session->pid = getpid();
+    ret = prepare(session, err);
     if (ret < 0) {
         session_destroy(session);
         return ret;
@@ -539,15 +456,12 @@ void session_destroy(struct session *session)
 {
     if (!session)
         return;
-    for (int i = 0; i < STREAM_COUNT; i++)
-        stream_close(session->streams[i]);
-    while (session->first) {
-        struct outbound *out = session->first;
-
-        session->first = out->next;
-        free(out->data);
-        free(out);
-    }
+    session_answer_all(session, NULL);
+    processes_release(&session->processes);
+    channel_release(&session->channel);
+    if (session->grace_fd >= 0)
+        loop_remove(session->config.loop, session->grace_fd);
+    fd_close(&session->grace_fd);
     free(session);
 }
 
@@ -557,7 +471,7 @@ void session_start(struct session *session, session_answer *answer, void *contex
 
     if (session->start_wanted) {
         error_set(&failure, EINVAL, "cannot start a container that has been started");
-        answer(context, &failure);
+        answer(context, &failure, (struct protocol_reader) { 0 });
         return;
     }
     session->answer = answer;
@@ -566,10 +480,22 @@ void session_start(struct session *session, session_answer *answer, void *contex
     try_start(session);
 }
 
-/* signal(7): these do nothing to a process without a handler. */
-static bool ignored_by_default(unsigned int signal)
+/* signal(7): these do not end a process without a handler; there is nothing yet to be stopped. */
+static bool ends_nothing(unsigned int signal)
 {
-    return signal == SIGCHLD || signal == SIGCONT || signal == SIGURG || signal == SIGWINCH;
+    return signal == SIGCHLD || signal == SIGCONT || signal == SIGURG || signal == SIGWINCH ||
+           signal == SIGSTOP || signal == SIGTSTP || signal == SIGTTIN || signal == SIGTTOU;
+}
+
+static void end_by_signal(struct session *session, unsigned int signal)
+{
+    struct error failure;
+
+    if (session->state >= SESSION_EXITED)
+        return;
+    error_set(&failure, EINTR, "container was killed by signal %u before it started", signal);
+    answer_start(session, &failure);
+    end_with(session, 128 + (int)signal);
 }
 
 void session_signal(struct session *session, unsigned int signal, bool all)
@@ -577,20 +503,21 @@ void session_signal(struct session *session, unsigned int signal, bool all)
     struct protocol_writer writer = { 0 };
 
     if (session->state == SESSION_RUNNING) {
+        if (signal != SIGKILL && !channel_keeps_up(&session->channel))
+            return;
         protocol_begin(&writer, MESSAGE_SIGNAL, 0, 0);
         protocol_put_u64(&writer, FIELD_PROCESS, 0);
         protocol_put_u64(&writer, FIELD_SIGNAL, signal);
         protocol_put_u64(&writer, FIELD_ALL, all);
-        send_message(session, &writer);
-    } else if (session->state < SESSION_RUNNING && !ignored_by_default(signal)) {
-        struct error failure;
-
-        session->state = SESSION_EXITED;
-        session->status = 128 + (int)signal;
-        error_set(&failure, EINTR, "container was killed by signal %u before it started", signal);
-        answer_start(session, &failure);
-        loop_stop(session->config.loop);
+        session_send(session, &writer);
+    } else if (session->state < SESSION_RUNNING && !ends_nothing(signal)) {
+        end_by_signal(session, signal);
     }
+}
+
+void session_kill(struct session *session)
+{
+    end_by_signal(session, SIGKILL);
 }
 
 enum session_state session_state(const struct session *session)

@@ -1,5 +1,6 @@
 /*
- * The conversation with init: boots into a container, starts its process, learns how it ended.
+ * The conversation with init: boots into a container, starts its process, runs further ones in it,
+ * learns how they ended.
  *
  * All of it runs in the main loop's thread. What init sends is hostile input: bounded, checked,
  * and never more than the end of this one machine.
@@ -10,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "init/protocol.h"
 #include "lib/error.h"
 #include "vmm/loop.h"
 #include "vmm/virtio/vsock.h"
@@ -21,14 +23,15 @@ enum session_state {
     SESSION_BOOTING, /* waiting for init's HELLO, or for it to prepare the container */
     SESSION_CREATED, /* prepared, waits to be started */
     SESSION_RUNNING, /* the exec succeeded */
-    SESSION_EXITED,  /* the process is over; its output is being drained */
-    SESSION_FAILED,  /* the container could not be prepared or started */
+    SESSION_EXITED,  /* the process is over; output is being drained */
+    SESSION_FAILED,  /* the container could not be had or kept; likewise */
 };
 
 struct session;
 
-/* Answer to session_start(): @failure NULL for success. */
-typedef void session_answer(void *context, const struct error *failure);
+/* Answer to a request: @failure NULL for success, then @fields are what the guest says with it. */
+typedef void session_answer(void *context, const struct error *failure,
+                            struct protocol_reader fields);
 
 struct session_config {
     struct loop *loop;
@@ -36,7 +39,9 @@ struct session_config {
     size_t guest_plan_length;
     bool has_shares; /* a virtio-fs device with SESSION_SHARE_TAG exists */
     bool autostart;  /* start without being asked */
+    bool terminal;   /* descriptor 0 is a terminal and all of the first process's stdio */
     int proc_fd;     /* /proc/self/fd, for stdio */
+    int notify_fd;   /* datagram socket for what the container says about its readiness; or -1 */
     /* init said HELLO: attach late devices. Return: bit n set = bind slot n. May be NULL. */
     uint64_t (*attach_late)(void *context);
     /* The exec succeeded. May be NULL. */
@@ -63,6 +68,49 @@ void session_start(struct session *session, session_answer *answer, void *contex
 /* Passes a signal to the container's first process; before the exec it ends the machine, as a
  * signal would end a runtime's waiting process. @all: to every process. */
 void session_signal(struct session *session, unsigned int signal, bool all);
+
+/* Ends the machine as SIGKILL ends a process, whatever the guest does. */
+void session_kill(struct session *session);
+
+/* The size of the first process's terminal; remembered until there is such a process. */
+void session_resize(struct session *session, unsigned int rows, unsigned int columns);
+
+/* A further process: what CONTROL_EXEC brought. */
+struct session_exec {
+    const uint8_t *message; /* one whole MESSAGE_EXEC; the caller keeps it */
+    size_t length;          /* of it, bytes */
+    const int *fds;         /* taken over, whatever is returned */
+    size_t fd_count;
+    session_answer *answer; /* called exactly once, not before session_exec() returns */
+    /* After success: it has ended, its output has been handed over. Once, unless the machine ends.
+     */
+    void (*exited)(void *context, unsigned int status);
+    void *context;
+};
+
+/**
+ * session_exec() - run a process in the container.
+ * @number: receives its number, for the calls below; they ignore one that is gone.
+ * Return: 0, -EPROTO when the message is none, -EINVAL when the container does not run or the
+ * number of descriptors is wrong, -EAGAIN when there are too many processes, or -errno; then
+ * nothing is called.
+ */
+int session_exec(struct session *session, const struct session_exec *exec, uint32_t *number,
+                 struct error *err);
+void session_exec_signal(struct session *session, uint32_t number, unsigned int signal);
+void session_exec_resize(struct session *session, uint32_t number, unsigned int rows,
+                         unsigned int columns);
+/* Whoever asked for it has gone: nothing is called any more, and the process is killed. */
+void session_exec_abandon(struct session *session, uint32_t number);
+
+/**
+ * session_ask() - pass a request on to init and its answer back.
+ * @type:   MESSAGE_STATS or MESSAGE_UPDATE.
+ * @fields: of the message; checked by init.
+ * @answer: called exactly once, perhaps before this returns.
+ */
+void session_ask(struct session *session, uint16_t type, struct protocol_reader fields,
+                 session_answer *answer, void *context);
 
 /* The machine ended by itself for the reason @why. */
 void session_machine_ended(struct session *session, const char *why);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,103 +12,133 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
+
 #define STREAM_BUFFER 65536
+/* Bytes for a terminal that must not be made to wait and cannot be asked for its room. */
+#define SHARED_PIECE 256u
 
 struct stream {
     struct loop *loop;
-    int number;
-    int fd; /* -1: the host's side has ended */
+    bool input;
+    int fd;    /* what is read or written; -1: the host's side has ended */
+    int given; /* the engine's descriptor, to be closed with it; -1: none */
     bool is_socket;
+    bool is_shared;    /* a pipe or terminal that could not be opened anew: it may block */
     bool always_ready; /* regular files and the like, which epoll does not take */
     bool waiting;      /* fd is being watched for readiness */
     bool unwatched;    /* input: it hung up, so that the loop does not know it until it must */
     bool guest_eof;    /* output: the guest will send no more */
     bool finishing;
+    size_t due; /* output: bytes that had arrived at stream_finish() and are still here */
     struct vsock_connection *connection;
     void (*idle)(void *context);
     void *idle_context;
     size_t start, length; /* input: bytes read from the host and not yet sent */
-    uint8_t buffer[STREAM_BUFFER];
+    uint8_t *buffer;      /* input: STREAM_BUFFER bytes */
 };
 
 static void handle_ready(void *context, int fd, uint32_t events);
-
-static bool is_input(const struct stream *stream)
-{
-    return stream->number == 0;
-}
 
 /*
  * The same pipe or terminal through a file description of our own, so that O_NONBLOCK is nobody
  * else's business. Sockets cannot be opened anew, they have MSG_DONTWAIT; files never block.
  */
-static int open_anew(int number, int proc_fd, mode_t type)
+static int open_anew(const struct stream_config *config)
 {
     char name[16];
-    int fd;
 
-    if (!S_ISFIFO(type) && !S_ISCHR(type))
-        return fcntl(number, F_DUPFD_CLOEXEC, 3);
-    snprintf(name, sizeof(name), "%d", number);
-    fd = openat(proc_fd, name,
-                (number == 0 ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-    /* ENXIO: a pipe that nobody reads any more. Others (a terminal of another user): share it. */
-    return fd >= 0 || errno == ENXIO ? fd : fcntl(number, F_DUPFD_CLOEXEC, 3);
+    snprintf(name, sizeof(name), "%d", config->fd);
+    return openat(config->proc_fd, name,
+                  (config->input ? O_RDONLY : O_WRONLY) | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 }
 
-struct stream *stream_open(struct loop *loop, int number, int proc_fd)
+static int open_host(struct stream *stream, const struct stream_config *config)
+{
+    struct stat st;
+
+    stream->fd = stream->given = -1;
+    if (fstat(config->fd, &st) < 0)
+        return 0;
+    if (config->ownership != STREAM_KEEP)
+        stream->given = config->fd;
+    stream->is_socket = S_ISSOCK(st.st_mode);
+    if (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode)) {
+        stream->fd = open_anew(config);
+        if (stream->fd >= 0) {
+            if (config->ownership == STREAM_TAKE)
+                fd_close(&stream->given);
+            return 0;
+        }
+        /* ENXIO: a pipe that nobody reads any more; EIO: a terminal that hung up. */
+        if (errno == ENXIO || errno == EIO)
+            return 0;
+        /* Such as a terminal of another user: shared, then. */
+        stream->is_shared = true;
+    }
+    if (config->ownership == STREAM_TAKE)
+        stream->fd = steal_fd(&stream->given);
+    else
+        stream->fd = fcntl(config->fd, F_DUPFD_CLOEXEC, 3);
+    return stream->fd < 0 ? -errno : 0;
+}
+
+struct stream *stream_open(const struct stream_config *config)
 {
     struct stream *stream = calloc(1, sizeof(*stream));
-    struct stat st;
     int ret;
 
     if (!stream)
         return NULL;
-    stream->loop = loop;
-    stream->number = number;
-    stream->fd = -1;
-    if (fstat(number, &st) < 0)
-        return stream;
-    stream->is_socket = S_ISSOCK(st.st_mode);
-    stream->fd = open_anew(number, proc_fd, st.st_mode);
-    if (stream->fd < 0)
-        return stream;
-    ret = loop_add(loop, stream->fd, 0, handle_ready, stream);
-    if (ret == -EPERM) {
-        stream->always_ready = true;
-    } else if (ret < 0) {
-        close(stream->fd);
-        free(stream);
-        errno = -ret;
-        return NULL;
+    stream->loop = config->loop;
+    stream->input = config->input;
+    ret = open_host(stream, config);
+    if (ret == 0 && stream->input && stream->fd >= 0) {
+        stream->buffer = malloc(STREAM_BUFFER);
+        if (!stream->buffer)
+            ret = -ENOMEM;
     }
-    return stream;
+    if (ret == 0 && stream->fd >= 0) {
+        ret = loop_add(stream->loop, stream->fd, 0, handle_ready, stream);
+        if (ret == -EPERM) {
+            stream->always_ready = true;
+            ret = 0;
+        }
+    }
+    if (ret == 0)
+        return stream;
+    stream_close(stream);
+    errno = -ret;
+    return NULL;
+}
+
+/* The host's side is over. The engine's own descriptor goes too, so that the peer notices. */
+static void end_host(struct stream *stream)
+{
+    if (stream->fd >= 0)
+        loop_remove(stream->loop, stream->fd);
+    fd_close(&stream->fd);
+    fd_close(&stream->given);
+}
+
+/* Nobody is there any more for whom the guest's end could matter. */
+static void break_guest(struct stream *stream)
+{
+    struct vsock_connection *connection = stream->connection;
+
+    stream->connection = NULL;
+    if (connection)
+        vsock_reset(connection);
 }
 
 void stream_close(struct stream *stream)
 {
     if (!stream)
         return;
-    if (stream->fd >= 0) {
-        loop_remove(stream->loop, stream->fd);
-        close(stream->fd);
-    }
+    break_guest(stream);
+    end_host(stream);
+    free(stream->buffer);
     free(stream);
-}
-
-/*
- * The host's side is over. Its own descriptor is closed too, so that the peer notices; but not
- * stderr, where this process reports.
- */
-static void end_host(struct stream *stream)
-{
-    if (stream->fd < 0)
-        return;
-    loop_remove(stream->loop, stream->fd);
-    close(stream->fd);
-    stream->fd = -1;
-    if (stream->number != STDERR_FILENO)
-        close(stream->number);
 }
 
 static void wait_ready(struct stream *stream, bool wait)
@@ -117,11 +148,30 @@ static void wait_ready(struct stream *stream, bool wait)
     stream->waiting = wait;
     if (!stream->unwatched) {
         loop_modify(stream->loop, stream->fd,
-                    wait ? (uint32_t)(is_input(stream) ? EPOLLIN : EPOLLOUT) : 0);
+                    wait ? (uint32_t)(stream->input ? EPOLLIN : EPOLLOUT) : 0);
     } else if (wait) {
         /* A named pipe that hung up and got another writer. */
         stream->unwatched = loop_add(stream->loop, stream->fd, EPOLLIN, handle_ready, stream) < 0;
     }
+}
+
+/* A shared descriptor may only be used when it is sure not to block. */
+static bool is_ready(const struct stream *stream)
+{
+    struct pollfd ready = { .fd = stream->fd, .events = (short)(stream->input ? POLLIN : POLLOUT) };
+
+    return !stream->is_shared || poll(&ready, 1, 0) == 1;
+}
+
+static ssize_t get(struct stream *stream)
+{
+    if (stream->is_socket)
+        return recv(stream->fd, stream->buffer, STREAM_BUFFER, MSG_DONTWAIT);
+    if (!is_ready(stream)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return read(stream->fd, stream->buffer, STREAM_BUFFER);
 }
 
 /* Input: fill the buffer from the host when it is empty. Return: false when there is nothing now.
@@ -134,8 +184,7 @@ static bool fill(struct stream *stream)
         return true;
     if (stream->fd < 0)
         return false;
-    n = stream->is_socket ? recv(stream->fd, stream->buffer, STREAM_BUFFER, MSG_DONTWAIT)
-                          : read(stream->fd, stream->buffer, STREAM_BUFFER);
+    n = get(stream);
     if (n > 0) {
         stream->start = 0;
         stream->length = (size_t)n;
@@ -180,7 +229,20 @@ static ssize_t put(struct stream *stream, const void *data, size_t length)
 {
     if (stream->is_socket)
         return send(stream->fd, data, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (!is_ready(stream)) {
+        errno = EAGAIN;
+        return -1;
+    }
+    if (stream->is_shared && length > SHARED_PIECE)
+        length = SHARED_PIECE;
     return write(stream->fd, data, length);
+}
+
+static size_t unread(const struct stream *stream)
+{
+    const void *data;
+
+    return stream->connection && !stream->input ? vsock_peek(stream->connection, &data) : 0;
 }
 
 static void pump_output(struct stream *stream)
@@ -199,16 +261,14 @@ static void pump_output(struct stream *stream)
         }
         if (n < 0) {
             /* Nobody reads any more: the guest's writer shall get SIGPIPE, as on the host. */
-            struct vsock_connection *connection = stream->connection;
-
             end_host(stream);
-            stream->connection = NULL;
-            vsock_reset(connection);
+            break_guest(stream);
             break;
         }
         vsock_consume(stream->connection, (size_t)n);
+        stream->due -= stream->due < (size_t)n ? stream->due : (size_t)n;
     }
-    if (stream->guest_eof && stream_finished(stream))
+    if (stream->guest_eof && unread(stream) == 0)
         end_host(stream);
     wait_ready(stream, false);
     settle_output(stream);
@@ -226,7 +286,7 @@ static void handle_ready(void *context, int fd, uint32_t events)
     struct stream *stream = context;
 
     (void)fd;
-    if (is_input(stream)) {
+    if (stream->input) {
         if (!stream->connection && (events & (EPOLLHUP | EPOLLERR))) {
             /* Not connected yet: the data stays in the pipe. */
             stop_watching(stream);
@@ -241,13 +301,9 @@ static void handle_ready(void *context, int fd, uint32_t events)
         return;
     }
     if (!stream->waiting && (events & (EPOLLHUP | EPOLLERR))) {
-        struct vsock_connection *connection = stream->connection;
-
         /* The reader went away while there was nothing to write. */
         end_host(stream);
-        stream->connection = NULL;
-        if (connection)
-            vsock_reset(connection);
+        break_guest(stream);
         settle_output(stream);
         return;
     }
@@ -257,7 +313,7 @@ static void handle_ready(void *context, int fd, uint32_t events)
 void stream_connect(struct stream *stream, struct vsock_connection *connection)
 {
     stream->connection = connection;
-    if (!is_input(stream))
+    if (!stream->input)
         pump_output(stream);
     else if (stream->fd < 0)
         vsock_send_eof(connection);
@@ -275,7 +331,7 @@ void stream_readable(struct stream *stream)
     const void *data;
     size_t length;
 
-    if (!is_input(stream)) {
+    if (!stream->input) {
         pump_output(stream);
         return;
     }
@@ -286,13 +342,13 @@ void stream_readable(struct stream *stream)
 
 void stream_writable(struct stream *stream)
 {
-    if (is_input(stream))
+    if (stream->input)
         pump_input(stream);
 }
 
 void stream_half_closed(struct stream *stream, bool receive_closed)
 {
-    if (!is_input(stream)) {
+    if (!stream->input) {
         stream->guest_eof = true;
         pump_output(stream);
     } else if (receive_closed) {
@@ -311,6 +367,7 @@ void stream_disconnected(struct stream *stream)
 void stream_finish(struct stream *stream, void (*idle)(void *context), void *context)
 {
     stream->finishing = true;
+    stream->due = unread(stream);
     stream->idle = idle;
     stream->idle_context = context;
     settle_output(stream);
@@ -318,9 +375,5 @@ void stream_finish(struct stream *stream, void (*idle)(void *context), void *con
 
 bool stream_finished(const struct stream *stream)
 {
-    const void *data;
-
-    if (is_input(stream))
-        return true;
-    return !stream->connection || vsock_peek(stream->connection, &data) == 0;
+    return !stream->connection || stream->due == 0;
 }

@@ -19,14 +19,28 @@
 
 struct stream;
 
-/**
- * stream_open() - the host end of one stream.
- * @number:  0 stdin, 1 stdout, 2 stderr.
- * @proc_fd: /proc/self/fd, to open pipes and terminals anew without blocking: the engine's own
- *           descriptors are shared with others and must keep their flags.
- * Return: the stream, or NULL with errno set. A descriptor that is closed gives an ended stream.
- */
-struct stream *stream_open(struct loop *loop, int number, int proc_fd);
+/* What becomes of the engine's descriptor that a stream is opened on. */
+enum stream_ownership {
+    STREAM_KEEP, /* stays open whatever happens: this process uses it too, or another stream does */
+    STREAM_HOLD, /* closed when the host's side has ended; its number is not free before */
+    STREAM_TAKE, /* taken over: closed as soon as it is not needed */
+};
+
+struct stream_config {
+    struct loop *loop;
+    bool input; /* from the host to the guest */
+    int fd;     /* the engine's descriptor; a closed one gives an ended stream */
+    enum stream_ownership ownership;
+    /*
+     * /proc/self/fd, to open pipes and terminals anew without blocking: the engine's own
+     * descriptors are shared with others and must keep their flags.
+     */
+    int proc_fd;
+};
+
+/* The host end of one stream. Return: the stream, or NULL with errno set. */
+struct stream *stream_open(const struct stream_config *config);
+/* Also breaks the guest's end when it is connected. */
 void stream_close(struct stream *stream);
 
 /* The guest's end: stream_connect() once; the rest as struct vsock_service says. */
@@ -39,9 +53,10 @@ void stream_disconnected(struct stream *stream);
 
 /*
  * The process is gone and all it wrote has arrived: @idle is called (perhaps at once) when the last
- * byte has been handed to the host.
+ * of these bytes has been handed to the host. Others may go on writing.
  */
 void stream_finish(struct stream *stream, void (*idle)(void *context), void *context);
+/* Whether all that had arrived at stream_finish() has been handed over. */
 bool stream_finished(const struct stream *stream);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -28,9 +29,14 @@
 /* Fixed places, so that a machine's shape does not depend on what a container asks for. */
 enum { SLOT_VSOCK, SLOT_FS, SLOT_RNG, SLOT_CONSOLE };
 
-/* Passed on to the workload; all others keep their meaning for this process. */
-static const int forwarded_signals[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,
-                                         SIGUSR2, SIGALRM, SIGCONT, SIGWINCH };
+/*
+ * Passed on to the workload. Not among them: what a fault of this process raises, what it makes use
+ * of itself (SIGPIPE, SIGCHLD, VCPU_KICK_SIGNAL), and what cannot be caught.
+ */
+static const int forwarded_signals[] = {
+    SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,   SIGUSR2, SIGALRM, SIGCONT, SIGWINCH,
+    SIGTSTP, SIGTTIN, SIGTTOU, SIGURG,  SIGVTALRM, SIGPROF, SIGIO,   SIGPWR,
+};
 
 struct supervisor {
     struct vm_plan *plan;
@@ -98,7 +104,54 @@ static void handle_machine_end(void *context, int fd, uint32_t events)
 
     (void)events;
     loop_remove(s->loop, fd);
+    /* What the guest said last may still lie in its queue. */
+    virtio_device_kicked(vsock_device(s->vsock));
     session_machine_ended(s->session, machine_end_text(&s->machine));
+}
+
+static void handle_paused(void *context, int fd, uint32_t events)
+{
+    struct supervisor *s = context;
+
+    (void)fd;
+    (void)events;
+    if (machine_is_paused(&s->machine))
+        control_server_paused(s->control);
+}
+
+static void pause_machine(void *context)
+{
+    struct supervisor *s = context;
+
+    machine_pause(&s->machine);
+}
+
+static void resume_machine(void *context)
+{
+    struct supervisor *s = context;
+
+    machine_resume(&s->machine);
+}
+
+/* A terminal without a size, as a new one is, says nothing about the container's. */
+static void tell_size(struct supervisor *s)
+{
+    struct winsize size;
+
+    if (ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row && size.ws_col)
+        session_resize(s->session, size.ws_row, size.ws_col);
+}
+
+/*
+ * When the engine's terminal hangs up, the kernel sends SIGHUP and SIGCONT to this process, which
+ * it controls. The container learns of it from its own terminal, whose stream ends; before there is
+ * a process in it, nobody is left to start one.
+ */
+static bool is_hangup(const struct supervisor *s, const struct signalfd_siginfo *info)
+{
+    return s->plan->terminal && info->ssi_code == SI_KERNEL &&
+           (info->ssi_signo == SIGHUP || info->ssi_signo == SIGCONT) &&
+           session_state(s->session) >= SESSION_RUNNING;
 }
 
 static void handle_signal(void *context, int fd, uint32_t events)
@@ -107,7 +160,11 @@ static void handle_signal(void *context, int fd, uint32_t events)
     struct signalfd_siginfo info;
 
     (void)events;
-    if (read(fd, &info, sizeof(info)) == sizeof(info))
+    if (read(fd, &info, sizeof(info)) != sizeof(info))
+        return;
+    if (s->plan->terminal && info.ssi_signo == SIGWINCH)
+        tell_size(s);
+    else if (!is_hangup(s, &info))
         session_signal(s->session, info.ssi_signo, false);
 }
 
@@ -150,6 +207,11 @@ static int create_rng(struct supervisor *s, struct error *err)
     return machine_attach(&s->machine, SLOT_RNG, s->rng, err);
 }
 
+static void write_early(void *console, const char *text, size_t length)
+{
+    console_write(console, text, length);
+}
+
 static int create_console(struct supervisor *s, struct error *err)
 {
     const struct slot *slot = &s->machine.slots[SLOT_CONSOLE];
@@ -164,6 +226,10 @@ static int create_console(struct supervisor *s, struct error *err)
         console_create(&s->machine.memory, slot->kick_fd, slot->interrupt_fd,
                        s->plan->console == CONSOLE_STDERR ? STDERR_FILENO : s->plan->console_fd);
     ret = add_device(s, SLOT_CONSOLE, s->console, err);
+    for (unsigned int i = 0; ret == 0 && i < s->machine.cpu_count; i++) {
+        s->machine.vcpus[i].early.write = write_early;
+        s->machine.vcpus[i].early.context = s->console;
+    }
     return ret < 0 ? ret : machine_attach(&s->machine, SLOT_CONSOLE, s->console, err);
 }
 
@@ -254,15 +320,27 @@ static int create_session(struct supervisor *s, struct error *err)
         .guest_plan_length = s->guest_plan_length,
         .has_shares = s->plan->share_count > 0,
         .autostart = s->plan->control_fd < 0,
+        .terminal = s->plan->terminal,
         .proc_fd = s->plan->proc_fd,
+        .notify_fd = s->plan->notify_fd,
         .attach_late = attach_late,
         .started = process_started,
         .context = s,
     };
     int ret = session_create(&s->session, &config, err);
+    struct control_config control = {
+        .loop = s->loop,
+        .listen_fd = s->plan->control_fd,
+        .session = s->session,
+        .pause = pause_machine,
+        .resume = resume_machine,
+        .context = s,
+    };
 
+    if (ret == 0 && s->plan->terminal)
+        tell_size(s);
     if (ret == 0 && s->plan->control_fd >= 0)
-        ret = control_server_create(&s->control, s->loop, s->plan->control_fd, s->session, err);
+        ret = control_server_create(&s->control, &control, err);
     return ret;
 }
 
@@ -283,6 +361,8 @@ static int watch(struct supervisor *s, struct error *err)
     ret = loop_add(s->loop, fd, EPOLLIN, handle_signal, s);
     if (ret == 0)
         ret = loop_add(s->loop, s->machine.end_fd, EPOLLIN, handle_machine_end, s);
+    if (ret == 0)
+        ret = loop_add(s->loop, s->machine.paused_fd, EPOLLIN, handle_paused, s);
     return ret < 0 ? error_set(err, -ret, "event loop: %s", strerror(-ret)) : 0;
 }
 
@@ -331,7 +411,7 @@ static int start_threads(struct supervisor *s, struct error *err)
     }
     s->machine.vcpu_prepare = prepare_vcpu;
     if (ret == 0)
-        ret = machine_run(&s->machine, err);
+        ret = machine_run(&s->machine, s->plan->affinity, err);
     if (ret < 0)
         return ret;
     enter_sandbox(SANDBOX_MAIN);

@@ -4,6 +4,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmm/machine.h"
@@ -66,7 +68,7 @@ static bool handle_exit(struct vcpu *vcpu)
         handle_mmio(vcpu);
         return true;
     case KVM_EXIT_IO:
-        if (arch_handle_io(run) == ARCH_CONTINUE)
+        if (arch_handle_io(run, &vcpu->early) == ARCH_CONTINUE)
             return true;
         machine_set_end(machine, MACHINE_RESET, NULL);
         return false;
@@ -94,20 +96,80 @@ static bool handle_exit(struct vcpu *vcpu)
     return false;
 }
 
+/*
+ * A timer whose signal goes to this thread alone. The threads of the sandbox may set timers; tgkill
+ * would let them end other processes of their user.
+ */
+static int make_kick(struct vcpu *vcpu)
+{
+    struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = VCPU_KICK_SIGNAL };
+
+    event._sigev_un._tid = (pid_t)syscall(SYS_gettid);
+    if (timer_create(CLOCK_MONOTONIC, &event, &vcpu->kick) < 0)
+        return -errno;
+    atomic_store(&vcpu->has_kick, true);
+    return 0;
+}
+
+/*
+ * `paused` is set before: a vCPU that looked too early finds immediate_exit when it enters KVM_RUN,
+ * or is in it already and gets the signal. One without a timer has not looked yet.
+ */
+void vcpu_kick(struct vcpu *vcpu)
+{
+    const struct itimerspec now = { .it_value.tv_nsec = 1 };
+
+    __atomic_store_n(&vcpu->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+    if (atomic_load(&vcpu->has_kick))
+        timer_settime(vcpu->kick, 0, &now, NULL);
+}
+
+/* Waits while the machine is paused. */
+static void wait_at_gate(struct vcpu *vcpu)
+{
+    struct machine *machine = vcpu->machine;
+    const uint64_t one = 1;
+
+    pthread_mutex_lock(&machine->gate_lock);
+    while (atomic_load(&machine->paused)) {
+        ssize_t ignored = 0;
+
+        /* It is full only when it is signalled already. */
+        if (++machine->parked == machine->cpu_count)
+            ignored = write(machine->paused_fd, &one, sizeof(one));
+        (void)ignored;
+        pthread_cond_wait(&machine->gate, &machine->gate_lock);
+        machine->parked--;
+    }
+    pthread_mutex_unlock(&machine->gate_lock);
+    arch_vcpu_resumed(vcpu->fd);
+}
+
 void *vcpu_main(void *context)
 {
     struct vcpu *vcpu = context;
+    struct machine *machine = vcpu->machine;
     struct error failure;
 
-    if (vcpu->machine->vcpu_prepare)
-        vcpu->machine->vcpu_prepare();
+    if (make_kick(vcpu) < 0) {
+        error_set_errno(&failure, "timer of CPU %u", vcpu->index);
+        machine_set_end(machine, MACHINE_FAILED, &failure);
+        return NULL;
+    }
+    if (machine->vcpu_prepare)
+        machine->vcpu_prepare();
     for (;;) {
+        if (atomic_load(&machine->paused))
+            wait_at_gate(vcpu);
         if (ioctl(vcpu->fd, KVM_RUN, 0) == 0) {
             if (!handle_exit(vcpu))
                 break;
-        } else if (errno != EINTR && errno != EAGAIN) {
+        } else if (errno == EINTR) {
+            /* Before `paused` is looked at again, or the next kick could be lost here. */
+            __atomic_store_n(&vcpu->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+        } else if (errno != EAGAIN) {
             error_set_errno(&failure, "run CPU %u (KVM_RUN)", vcpu->index);
-            machine_set_end(vcpu->machine, MACHINE_FAILED, &failure);
+            machine_set_end(machine, MACHINE_FAILED, &failure);
             break;
         }
     }

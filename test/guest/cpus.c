@@ -109,3 +109,19 @@ void run_race(void)
     }
     __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
 }
+
+static void spin_forever(void)
+{
+    for (;;)
+        spin(1000);
+}
+
+/* Nothing here ever takes an interrupt, and one CPU has work at a device all the time. */
+void run_ticks(void)
+{
+    EXPECT(start_cpus(2, spin_forever), 2);
+    for (;;) {
+        print("tick\n");
+        spin(20000);
+    }
+}

@@ -10,6 +10,7 @@ static const struct payload payloads[] = {
     { "rng", run_rng },
     { "boot-information", run_boot_information },
     { "two-cpus", run_two_cpus },
+    { "ticks", run_ticks },
     { "race", run_race },
     { "queues", run_queues },
     { "registers", run_registers },

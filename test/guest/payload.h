@@ -137,6 +137,7 @@ void run_reset(void);
 void run_triple_fault(void);
 void run_internal_error(void);
 void run_idle(void);
+void run_ticks(void);
 void run_probe(void);
 void run_rng(void);
 void run_boot_information(void);

@@ -1,122 +1,7 @@
 /* The control socket: requests of the runtime's commands, in order and out of it. */
-#include "vmm/control_server.h"
+#include "control_world.h"
 
-#include <sys/socket.h>
-#include <sys/un.h>
-
-#include "session_world.h"
-#include "vmm/control.h"
-
-#define CLIENTS 16 /* served at the same time */
-
-static struct control_server *server;
-static struct sockaddr_un address;
-static int listen_fd;
-
-static int setup(void **state)
-{
-    struct world *w;
-    struct error err;
-    static unsigned int number;
-
-    world_setup(state);
-    w = *state;
-    world_boot(w);
-    address = (struct sockaddr_un) { .sun_family = AF_UNIX };
-    /* An abstract name: nothing to remove afterwards. */
-    snprintf(address.sun_path + 1, sizeof(address.sun_path) - 1, "control_server_test.%d.%u",
-             (int)getpid(), number++);
-    listen_fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    assert_int_equal(bind(listen_fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    assert_int_equal(listen(listen_fd, 64), 0);
-    assert_int_equal(control_server_create(&server, w->io.loop, listen_fd, w->session, &err), 0);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    close(listen_fd);
-    free(server);
-    return world_teardown(state);
-}
-
-static int dial(void)
-{
-    int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-    assert_true(fd >= 0);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
-    return fd;
-}
-
-static void ask_fields(int fd, struct protocol_writer *writer)
-{
-    assert_int_equal(protocol_finish(writer), 0);
-    assert_int_equal(send(fd, writer->data, writer->length, MSG_NOSIGNAL), writer->length);
-    free(writer->data);
-}
-
-static void ask(int fd, uint16_t type, uint32_t sequence)
-{
-    struct protocol_writer writer = { 0 };
-
-    protocol_begin(&writer, type, 0, sequence);
-    ask_fields(fd, &writer);
-}
-
-static void ask_signal(int fd, uint64_t signal)
-{
-    struct protocol_writer writer = { 0 };
-
-    protocol_begin(&writer, CONTROL_SIGNAL, 0, 1);
-    protocol_put_u64(&writer, FIELD_SIGNAL, signal);
-    ask_fields(fd, &writer);
-}
-
-/* Return: the code of an answer, -1 when there is none yet, -2 when the server has hung up. */
-static int answer(int fd, uint32_t *sequence, char *text, size_t size)
-{
-    static uint8_t packet[CONTROL_PACKET_MAX];
-    struct protocol_header header;
-    struct protocol_reader fields;
-    struct protocol_field field = { 0 };
-    bool bad = false;
-    uint64_t code;
-    ssize_t n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT);
-
-    if (n <= 0)
-        return n < 0 && errno == EAGAIN ? -1 : -2;
-    assert_true(n >= (ssize_t)PROTOCOL_HEADER_SIZE);
-    assert_int_equal(protocol_read_header(packet, &header), 0);
-    assert_int_equal(header.type, MESSAGE_RESULT);
-    assert_int_equal(header.length, (size_t)n - PROTOCOL_HEADER_SIZE);
-    fields = (struct protocol_reader) { packet + PROTOCOL_HEADER_SIZE, header.length };
-    assert_int_equal(protocol_find(fields, FIELD_CODE, &field), 1);
-    code = protocol_u64(&field, &bad);
-    if (text) {
-        uint16_t tag = code ? FIELD_TEXT : FIELD_STATE;
-
-        text[0] = '\0';
-        if (protocol_find(fields, tag, &field) == 1)
-            snprintf(text, size, "%s", protocol_string(&field, &bad));
-    }
-    assert_false(bad);
-    if (sequence)
-        *sequence = header.sequence;
-    return (int)code;
-}
-
-static void expect_state(struct world *w, int fd, const char *expected)
-{
-    char text[64];
-    uint32_t sequence;
-
-    ask(fd, CONTROL_STATUS, 7);
-    world_run(w);
-    assert_int_equal(answer(fd, &sequence, text, sizeof(text)), 0);
-    assert_int_equal(sequence, 7);
-    assert_string_equal(text, expected);
-}
+#define CLIENTS 1024 /* served at the same time */
 
 /* ---- requests ---- */
 
@@ -410,19 +295,37 @@ static void test_client_that_never_reads(void **state)
     close(fd);
 }
 
+/* A client that goes with an answer unread resets the connection; stdin was closed by that once. */
+static void test_reset_connection_closes_nothing_else(void **state)
+{
+    struct world *w = *state;
+    int fd = dial();
+
+    ask(fd, CONTROL_STATUS, 1);
+    world_run(w);
+    close(fd);
+    world_run(w);
+    assert_true(fcntl(0, F_GETFD) >= 0);
+    fd = dial();
+    expect_state(w, fd, "created");
+    close(fd);
+}
+
 static void test_what_is_no_listening_socket(void **state)
 {
     struct world *w = *state;
+    struct control_config config = { .loop = w->io.loop, .session = w->session };
     struct control_server *none = NULL;
     struct error err;
     int file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
 
-    assert_int_equal(control_server_create(&none, w->io.loop, file, w->session, &err), -EPERM);
+    config.listen_fd = file;
+    assert_int_equal(control_server_create(&none, &config, &err), -EPERM);
     assert_string_equal(err.message, "control_fd: expected a listening socket");
     close(file);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, control_setup, control_teardown)
 
 int main(void)
 {
@@ -439,6 +342,7 @@ int main(void)
         TEST(test_more_clients_than_are_served),
         TEST(test_all_places_taken_while_a_start_is_pending),
         TEST(test_client_that_never_reads),
+        TEST(test_reset_connection_closes_nothing_else),
         TEST(test_what_is_no_listening_socket),
     };
 

@@ -34,10 +34,10 @@ static void test_second_control_connection_is_refused(void **state)
 static void test_nameless_connections_are_bounded(void **state)
 {
     struct world *w = *state;
-    struct vsock_connection *held[8];
+    struct vsock_connection *held[64];
 
     world_boot(w);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 64; i++) {
         held[i] = connect_stream(w);
         assert_non_null(held[i]);
     }

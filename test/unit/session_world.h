@@ -27,10 +27,12 @@ static inline void world_started(void *context)
     w->started++;
 }
 
-static inline void world_answer(void *context, const struct error *failure)
+static inline void world_answer(void *context, const struct error *failure,
+                                struct protocol_reader fields)
 {
     struct world *w = context;
 
+    (void)fields;
     w->answers++;
     w->answer_code = failure ? failure->code : 0;
     snprintf(w->answer_text, sizeof(w->answer_text), "%.255s", failure ? failure->message : "");
@@ -41,9 +43,11 @@ static inline int world_setup(void **state)
     struct world *w = calloc(1, sizeof(*w));
 
     stdio_begin(&w->io);
-    w->config = (struct session_config) {
-        .loop = w->io.loop, .proc_fd = w->io.proc_fd, .started = world_started, .context = w
-    };
+    w->config = (struct session_config) { .loop = w->io.loop,
+                                          .proc_fd = w->io.proc_fd,
+                                          .notify_fd = -1,
+                                          .started = world_started,
+                                          .context = w };
     *state = w;
     return 0;
 }
@@ -122,14 +126,20 @@ static inline void init_answers(const struct world *w, uint32_t sequence, int co
     init_sends(w, &writer);
 }
 
-static inline void init_exits(const struct world *w, uint64_t status)
+static inline void init_reports_exit(const struct world *w, uint32_t container, uint64_t process,
+                                     uint64_t status)
 {
     struct protocol_writer writer = { 0 };
 
-    protocol_begin(&writer, MESSAGE_EXIT, 0, 0);
-    protocol_put_u64(&writer, FIELD_PROCESS, 0);
+    protocol_begin(&writer, MESSAGE_EXIT, container, 0);
+    protocol_put_u64(&writer, FIELD_PROCESS, process);
     protocol_put_u64(&writer, FIELD_STATUS, status);
     init_sends(w, &writer);
+}
+
+static inline void init_exits(const struct world *w, uint64_t status)
+{
+    init_reports_exit(w, 0, 0, status);
 }
 
 /* Return: false when the host has said no more. */
@@ -175,16 +185,56 @@ static inline void stream_header(struct protocol_writer *writer, uint64_t proces
     assert_int_equal(protocol_finish(writer), 0);
 }
 
-static inline struct vsock_connection *init_opens_stream(const struct world *w, uint64_t number)
+static inline struct vsock_connection *init_opens_stream_of(const struct world *w, uint64_t process,
+                                                            uint64_t number)
 {
     struct vsock_connection *connection = guest_connect(&session_service, w->session, PORT_STREAM);
     struct protocol_writer writer = { 0 };
 
     assert_non_null(connection);
-    stream_header(&writer, 0, number);
+    stream_header(&writer, process, number);
     guest_write(connection, writer.data, writer.length);
     free(writer.data);
     return connection;
+}
+
+static inline struct vsock_connection *init_opens_stream(const struct world *w, uint64_t number)
+{
+    return init_opens_stream_of(w, 0, number);
+}
+
+/* The number in a field that must be there. */
+static inline uint64_t field_u64(struct protocol_reader fields, uint16_t tag)
+{
+    struct protocol_field field = { 0 };
+    bool bad = false;
+    uint64_t value;
+
+    assert_int_equal(protocol_find(fields, tag, &field), 1);
+    value = protocol_u64(&field, &bad);
+    assert_false(bad);
+    return value;
+}
+
+/* The next message that init receives, which has @type. */
+static inline struct protocol_reader init_expects(struct world *w, uint16_t type,
+                                                  struct protocol_header *header)
+{
+    struct protocol_reader fields;
+    struct protocol_header unused;
+
+    header = header ? header : &unused;
+    assert_true(init_receives(w, header, &fields));
+    assert_int_equal(header->type, type);
+    return fields;
+}
+
+static inline void init_expects_nothing(struct world *w)
+{
+    struct protocol_header header;
+    struct protocol_reader fields;
+
+    assert_false(init_receives(w, &header, &fields));
 }
 
 #endif

@@ -89,7 +89,13 @@ static int teardown(void **state)
 
 static void open_stream(struct world *w, int number)
 {
-    w->stream = stream_open(w->io.loop, number, w->io.proc_fd);
+    const struct stream_config config = { .loop = w->io.loop,
+                                          .input = number == 0,
+                                          .fd = number,
+                                          .ownership = number == 2 ? STREAM_KEEP : STREAM_HOLD,
+                                          .proc_fd = w->io.proc_fd };
+
+    w->stream = stream_open(&config);
     assert_non_null(w->stream);
 }
 
@@ -404,8 +410,8 @@ static void test_full_output_holds_the_guest_back(void **state)
     guest_write(w->connection, "kept", 4);
     assert_true(stdio_run(&w->io));
     assert_int_equal(w->connection->inbox_length, 4);
-    assert_false(stream_finished(w->stream));
     stream_finish(w->stream, set_idle, w);
+    assert_false(stream_finished(w->stream));
     assert_false(w->idle);
     while (stdio_read(&w->io, 1, seen, sizeof(seen), NULL) == sizeof(seen))
         ;

@@ -16,7 +16,7 @@
 
 #include "vmm/virtio/vsock.h"
 
-#define FAKE_CONNECTIONS_MAX 64
+#define FAKE_CONNECTIONS_MAX 4096
 
 struct vsock_connection {
     const struct vsock_service *service;

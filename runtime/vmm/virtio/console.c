@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CONSOLE_QUEUE_SIZE 64u
@@ -41,8 +42,11 @@ static size_t write_now(int fd, const char *data, size_t length)
         size_t piece = length - done < PIPE_BUF ? length - done : PIPE_BUF;
         ssize_t n;
 
-        /* Anything besides POLLOUT: the reader is gone, and write(2) would raise SIGPIPE. */
-        if (poll(&poll_fd, 1, 0) != 1 || poll_fd.revents != POLLOUT)
+        /*
+         * Anything besides POLLOUT: the reader is gone, and write(2) would raise SIGPIPE. ppoll
+         * rather than poll: vCPUs may call it.
+         */
+        if (ppoll(&poll_fd, 1, &(struct timespec) { 0 }, NULL) != 1 || poll_fd.revents != POLLOUT)
             break;
         n = write(fd, data + done, piece);
         if (n < 0 && errno == EINTR)
@@ -84,6 +88,13 @@ static void write_output(struct console *console, const char *data, size_t lengt
     console->taken += (uint32_t)piece;
     if (piece == room)
         write_now(console->output, last, sizeof(last) - 1);
+}
+
+void console_write(struct virtio_device *device, const char *text, size_t length)
+{
+    pthread_mutex_lock(&device->lock);
+    write_output((struct console *)device, text, length);
+    pthread_mutex_unlock(&device->lock);
 }
 
 static uint32_t handle_text(struct virtio_device *device, const struct virtqueue_chain *chain)

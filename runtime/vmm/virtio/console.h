@@ -2,6 +2,8 @@
 #ifndef VMRT_VMM_VIRTIO_CONSOLE_H
 #define VMRT_VMM_VIRTIO_CONSOLE_H
 
+#include <stddef.h>
+
 #include "vmm/virtio/device.h"
 
 /*
@@ -12,6 +14,8 @@
 #define CONSOLE_OUTPUT_MAX (4u << 20)
 struct virtio_device *console_create(struct guest_memory *memory, int kick_fd, int interrupt_fd,
                                      int output);
+/* Text that does not come by way of the driver; from any thread. Counts like that which does. */
+void console_write(struct virtio_device *device, const char *text, size_t length);
 void console_destroy(struct virtio_device *device);
 
 #endif

@@ -38,9 +38,13 @@ int arch_format_cmdline(char *text, size_t size, bool console, const char *extra
      * reboot=k, panic=-1: a panic ends in a write to the keyboard controller's reset line, which
      * tells it from a triple fault. What every guest needs besides is compiled into the kernel
      * (config/kernel/README.md): each word here costs the boot some 100,000 instructions.
+     *
+     * earlyprintk: hvc0 exists when its driver has found it, and what was said before is not
+     * repeated there (the kernel registers the console before the port that it writes to).
      */
-    int used = snprintf(text, size, "%s panic=-1 reboot=k",
-                        console ? "console=hvc0 loglevel=7" : "quiet loglevel=0");
+    int used =
+        snprintf(text, size, "%s panic=-1 reboot=k",
+                 console ? "console=hvc0 earlyprintk=serial loglevel=7" : "quiet loglevel=0");
 
     for (unsigned int i = 0; i < SLOT_COUNT && used > 0 && (size_t)used < size; i++)
         used += snprintf(text + used, size - (size_t)used, " virtio_mmio.device=4K@0x%llx:%u",

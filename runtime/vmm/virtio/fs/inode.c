@@ -214,7 +214,9 @@ int fs_inode_add_share(struct fs_server *server, uint32_t index, struct fs_inode
 
     if (r < 0)
         return r;
-    if (!S_ISDIR(st.stx_mode) && !S_ISREG(st.stx_mode))
+    /* Sockets and fifos are never opened here: the guest sees what they are, and that is all. */
+    if (!S_ISDIR(st.stx_mode) && !S_ISREG(st.stx_mode) && !S_ISSOCK(st.stx_mode) &&
+        !S_ISFIFO(st.stx_mode))
         return -EINVAL;
     r = add(server, server->shares[index].fd, &st, index, inode);
     if (r < 0)

@@ -18,9 +18,10 @@
 
 /*
  * Descriptors that are never used for the guest's files: a quarter of RLIMIT_NOFILE, at most this
- * many, so that a guest that walks a big tree cannot keep its VMM from accepting a connection.
+ * many, so that a guest that walks a big tree cannot keep its VMM from accepting connections: those
+ * of 1024 clients and the streams of their processes (control_server.c, processes.h).
  */
-#define FS_FD_RESERVE 1024u
+#define FS_FD_RESERVE 2560u
 
 struct fs_key {
     uint64_t device; /* major in the upper half, minor in the lower */
@@ -62,7 +63,7 @@ void fs_inodes_destroy(struct fs_server *server);
 
 /**
  * fs_inode_add_share() - the inode of share @index, which stays until the end.
- * Return: 0, -EINVAL when it is neither a directory nor a regular file, or -errno.
+ * Return: 0, -EINVAL for a device, or -errno.
  */
 int fs_inode_add_share(struct fs_server *server, uint32_t index, struct fs_inode **inode);
 

@@ -1,0 +1,179 @@
+/* The guest's connections: one for control, and streams, which first say whose they are. */
+#include <errno.h>
+
+#include "vmm/session_internal.h"
+
+/* MESSAGE_STREAM has two numbers; a longer one is none. */
+#define NAME_MAX_LENGTH 256u
+
+static struct nameless *free_place(struct session *session)
+{
+    for (int i = 0; i < NAMELESS_MAX; i++)
+        if (!session->nameless[i].connection)
+            return &session->nameless[i];
+    return NULL;
+}
+
+static int accept_connection(void *context, struct vsock_connection *connection, uint32_t port)
+{
+    struct session *session = context;
+    struct nameless *place;
+
+    switch (port) {
+    case PORT_CONTROL:
+        if (session->channel.connection)
+            return -EBUSY;
+        session->channel.connection = connection;
+        session->control = (struct endpoint) { ENDPOINT_CONTROL, session };
+        vsock_set_context(connection, &session->control);
+        return 0;
+    case PORT_STREAM:
+        place = free_place(session);
+        if (!place)
+            return -EBUSY;
+        *place = (struct nameless) { .endpoint = { ENDPOINT_NAMELESS, session },
+                                     .connection = connection };
+        vsock_set_context(connection, place);
+        return 0;
+    default:
+        return -ECONNREFUSED;
+    }
+}
+
+/*
+ * The stream that the first message of a connection names.
+ * Return: 1 with @stream and the message's @length, 0 when it has not arrived yet, -EPROTO.
+ */
+static int read_name(const struct session *session, struct vsock_connection *connection,
+                     struct process_stream **stream, size_t *length)
+{
+    struct protocol_header header;
+    struct protocol_field process, number;
+    struct protocol_reader fields;
+    const void *data;
+    size_t available = vsock_peek(connection, &data);
+    bool bad = false;
+
+    if (available < PROTOCOL_HEADER_SIZE)
+        return 0;
+    if (protocol_read_header(data, &header) < 0 || header.type != MESSAGE_STREAM ||
+        header.container != 0 || header.length > NAME_MAX_LENGTH)
+        return -EPROTO;
+    *length = PROTOCOL_HEADER_SIZE + header.length;
+    if (available < *length)
+        return 0;
+    fields =
+        (struct protocol_reader) { (const uint8_t *)data + PROTOCOL_HEADER_SIZE, header.length };
+    if (protocol_find(fields, FIELD_PROCESS, &process) != 1 ||
+        protocol_find(fields, FIELD_STREAM, &number) != 1)
+        return -EPROTO;
+    *stream = processes_claimable(&session->processes, protocol_u64(&process, &bad),
+                                  protocol_u64(&number, &bad));
+    return *stream && !bad ? 1 : -EPROTO;
+}
+
+/* The first message of a stream connection names the stream; anything else breaks it. */
+static void claim(struct nameless *place)
+{
+    struct session *session = place->endpoint.session;
+    const struct nameless was = *place;
+    struct process_stream *claimed = NULL;
+    size_t length = 0;
+    int ret = read_name(session, was.connection, &claimed, &length);
+
+    if (ret == 0)
+        return;
+    place->connection = NULL;
+    if (ret < 0) {
+        vsock_reset(was.connection);
+        return;
+    }
+    vsock_consume(was.connection, length);
+    claimed->claimed = true;
+    claimed->endpoint = (struct endpoint) { ENDPOINT_STREAM, session };
+    vsock_set_context(was.connection, claimed);
+    stream_connect(claimed->stream, was.connection);
+    if (was.half_closed)
+        stream_half_closed(claimed->stream, was.receive_closed);
+}
+
+void session_claim_all(struct session *session)
+{
+    for (int i = 0; i < NAMELESS_MAX; i++)
+        if (session->nameless[i].connection)
+            claim(&session->nameless[i]);
+}
+
+static void handle_readable(void *context, struct vsock_connection *connection)
+{
+    const struct endpoint *endpoint = context;
+    struct process_stream *stream = context;
+
+    (void)connection;
+    if (endpoint->role == ENDPOINT_CONTROL)
+        session_receive(endpoint->session);
+    else if (endpoint->role == ENDPOINT_NAMELESS)
+        claim(context);
+    else if (stream_connected(stream->stream))
+        stream_readable(stream->stream);
+}
+
+static void handle_writable(void *context, struct vsock_connection *connection)
+{
+    const struct endpoint *endpoint = context;
+    const struct process_stream *stream = context;
+
+    (void)connection;
+    if (endpoint->role == ENDPOINT_CONTROL)
+        channel_flush(&endpoint->session->channel);
+    else if (endpoint->role == ENDPOINT_STREAM)
+        stream_writable(stream->stream);
+}
+
+static void handle_half_closed(void *context, struct vsock_connection *connection,
+                               bool receive_closed)
+{
+    const struct endpoint *endpoint = context;
+    const struct process_stream *stream = context;
+    struct nameless *place = context;
+
+    (void)connection;
+    if (endpoint->role == ENDPOINT_STREAM) {
+        stream_half_closed(stream->stream, receive_closed);
+    } else if (endpoint->role == ENDPOINT_NAMELESS) {
+        place->half_closed = true;
+        place->receive_closed |= receive_closed;
+    }
+}
+
+static void handle_closed(void *context, struct vsock_connection *connection)
+{
+    const struct endpoint *endpoint = context;
+    const struct process_stream *stream = context;
+    struct nameless *place = context;
+    struct session *session = endpoint->session;
+
+    (void)connection;
+    switch (endpoint->role) {
+    case ENDPOINT_CONTROL:
+        session->channel.connection = NULL;
+        session_fail(session, EPIPE, "the guest's init closed its channel");
+        break;
+    case ENDPOINT_NAMELESS:
+        place->connection = NULL;
+        break;
+    case ENDPOINT_STREAM:
+    default:
+        stream_disconnected(stream->stream);
+        processes_sweep(&session->processes);
+        break;
+    }
+}
+
+const struct vsock_service session_service = {
+    .accept = accept_connection,
+    .readable = handle_readable,
+    .writable = handle_writable,
+    .half_closed = handle_half_closed,
+    .closed = handle_closed,
+};

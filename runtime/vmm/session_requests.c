@@ -1,0 +1,267 @@
+/* What is asked of a container that runs: further processes, statistics, new limits. */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/fd.h"
+#include "vmm/session_internal.h"
+
+/* ---- requests and their answers ---- */
+
+static struct request *add_request(struct session *session, session_answer *answer, void *context)
+{
+    struct request *request = calloc(1, sizeof(*request));
+
+    if (!request)
+        return NULL;
+    *request = (struct request) { .sequence = session->next_sequence++,
+                                  .answer = answer,
+                                  .context = context,
+                                  .next = session->requests };
+    session->requests = request;
+    return request;
+}
+
+static void tell(const struct request *request, const struct error *failure,
+                 struct protocol_reader fields)
+{
+    if (request->answer)
+        request->answer(request->context, failure, fields);
+}
+
+static void kill_process(struct session *session, const struct process *process)
+{
+    session_exec_signal(session, process->number, SIGKILL);
+}
+
+/* EXEC was answered: the process runs, or there will be none. */
+static void settle_exec(struct session *session, struct process *process, bool success)
+{
+    if (!success) {
+        processes_remove(&session->processes, process);
+        return;
+    }
+    process->running = true;
+    if (process->unwanted)
+        kill_process(session, process);
+}
+
+bool session_answer_request(struct session *session, uint32_t sequence, const struct error *failure,
+                            struct protocol_reader fields)
+{
+    struct request **at = &session->requests, *request;
+
+    while (*at && (*at)->sequence != sequence)
+        at = &(*at)->next;
+    request = *at;
+    if (!request)
+        return false;
+    *at = request->next;
+    if (request->process)
+        settle_exec(session, request->process, !failure);
+    tell(request, failure, fields);
+    free(request);
+    return true;
+}
+
+void session_answer_all(struct session *session, const struct error *why)
+{
+    while (session->requests) {
+        struct request *request = session->requests;
+
+        session->requests = request->next;
+        if (why)
+            tell(request, why, (struct protocol_reader) { 0 });
+        if (request->process)
+            processes_remove(&session->processes, request->process);
+        free(request);
+    }
+}
+
+void session_ask(struct session *session, uint16_t type, struct protocol_reader fields,
+                 session_answer *answer, void *context)
+{
+    struct protocol_writer writer = { 0 };
+    struct request *request = NULL;
+    struct error failure;
+    uint8_t *room;
+
+    if (session->state != SESSION_CREATED && session->state != SESSION_RUNNING)
+        error_set(&failure, EAGAIN, "container not running");
+    else if (!(request = add_request(session, answer, context)))
+        error_set(&failure, ENOMEM, "out of memory");
+    if (!request) {
+        answer(context, &failure, (struct protocol_reader) { 0 });
+        return;
+    }
+    protocol_begin(&writer, type, 0, request->sequence);
+    room = protocol_reserve(&writer, fields.length);
+    if (room && fields.length)
+        memcpy(room, fields.data, fields.length);
+    session_send(session, &writer);
+}
+
+/* ---- further processes ---- */
+
+/* Whether the message says that the process has a terminal. -EPROTO: it is no MESSAGE_EXEC. */
+static int read_exec(const struct session_exec *exec, bool *terminal)
+{
+    struct protocol_header header;
+    struct protocol_reader fields;
+    struct protocol_field field;
+    bool bad = false;
+    int ret;
+
+    if (exec->length < PROTOCOL_HEADER_SIZE || protocol_read_header(exec->message, &header) < 0 ||
+        header.type != MESSAGE_EXEC || header.length != exec->length - PROTOCOL_HEADER_SIZE)
+        return -EPROTO;
+    fields = (struct protocol_reader) { exec->message + PROTOCOL_HEADER_SIZE, header.length };
+    *terminal = false;
+    while ((ret = protocol_next(&fields, &field)) == 1)
+        if (field.tag == FIELD_TERMINAL)
+            *terminal = protocol_u64(&field, &bad) == 1;
+    return ret < 0 || bad ? -EPROTO : 0;
+}
+
+/* The message again, with a process number and a sequence number of our own. */
+static void send_exec(struct session *session, const struct session_exec *exec,
+                      const struct request *request)
+{
+    struct protocol_reader fields = { exec->message + PROTOCOL_HEADER_SIZE,
+                                      exec->length - PROTOCOL_HEADER_SIZE };
+    struct protocol_writer writer = { 0 };
+    struct protocol_field field;
+
+    protocol_begin(&writer, MESSAGE_EXEC, 0, request->sequence);
+    protocol_put_u64(&writer, FIELD_PROCESS, request->process->number);
+    while (protocol_next(&fields, &field) == 1)
+        if (field.tag != FIELD_PROCESS)
+            protocol_put_bytes(&writer, field.tag, field.value.data, field.value.length);
+    session_send(session, &writer);
+}
+
+static struct process *expect_process(struct session *session, const struct session_exec *exec,
+                                      struct error *err)
+{
+    bool terminal = false;
+
+    if (read_exec(exec, &terminal) < 0)
+        error_set(err, EPROTO, "expected one message that describes a process");
+    else if (session->state != SESSION_RUNNING)
+        error_set(err, EINVAL,
+                  session->state < SESSION_RUNNING
+                      ? "cannot exec in a container that is not running"
+                      : "cannot exec in a stopped container");
+    else if (exec->fd_count != (terminal ? 1 : STREAM_COUNT))
+        error_set(err, EINVAL, "expected %s, found %zu descriptors",
+                  terminal ? "a terminal" : "stdin, stdout and stderr", exec->fd_count);
+    else
+        return processes_add(&session->processes, exec->fds, terminal, STREAM_TAKE, err);
+    for (size_t i = 0; i < exec->fd_count; i++)
+        close(exec->fds[i]);
+    return NULL;
+}
+
+int session_exec(struct session *session, const struct session_exec *exec, uint32_t *number,
+                 struct error *err)
+{
+    struct process *process = expect_process(session, exec, err);
+    struct request *request;
+
+    if (!process)
+        return -err->code;
+    request = add_request(session, exec->answer, exec->context);
+    if (!request) {
+        processes_remove(&session->processes, process);
+        return error_set(err, ENOMEM, "out of memory");
+    }
+    process->owner = (struct process_owner) { exec->exited, exec->context };
+    request->process = process;
+    *number = process->number;
+    send_exec(session, exec, request);
+    return 0;
+}
+
+/* Return: the process if it can still be told something. */
+static struct process *live_process(struct session *session, uint32_t number)
+{
+    struct process *process = processes_find(&session->processes, number);
+
+    if (!process || process->ended || session->state >= SESSION_EXITED)
+        return NULL;
+    return process;
+}
+
+void session_exec_signal(struct session *session, uint32_t number, unsigned int signal)
+{
+    struct protocol_writer writer = { 0 };
+
+    /* A process that is to be killed must be, however far behind the guest is. */
+    if (!live_process(session, number) ||
+        (signal != SIGKILL && !channel_keeps_up(&session->channel)))
+        return;
+    protocol_begin(&writer, MESSAGE_SIGNAL, 0, 0);
+    protocol_put_u64(&writer, FIELD_PROCESS, number);
+    protocol_put_u64(&writer, FIELD_SIGNAL, signal);
+    protocol_put_u64(&writer, FIELD_ALL, 0);
+    session_send(session, &writer);
+}
+
+void session_exec_resize(struct session *session, uint32_t number, unsigned int rows,
+                         unsigned int columns)
+{
+    struct protocol_writer writer = { 0 };
+
+    if (!live_process(session, number) || !channel_keeps_up(&session->channel))
+        return;
+    protocol_begin(&writer, MESSAGE_RESIZE, 0, 0);
+    protocol_put_u64(&writer, FIELD_PROCESS, number);
+    protocol_put_u64(&writer, FIELD_ROWS, rows);
+    protocol_put_u64(&writer, FIELD_COLUMNS, columns);
+    session_send(session, &writer);
+}
+
+void session_exec_abandon(struct session *session, uint32_t number)
+{
+    struct process *process = processes_find(&session->processes, number);
+
+    if (!process)
+        return;
+    process->owner.exited = NULL;
+    for (struct request *r = session->requests; r; r = r->next)
+        if (r->process == process)
+            r->answer = NULL;
+    process->unwanted = true;
+    /* One whose exec is not answered yet may not exist yet: settle_exec() kills it. */
+    if (process->running)
+        kill_process(session, process);
+}
+
+static void tell_exit(struct process *process)
+{
+    void (*exited)(void *, unsigned int) = process->owner.exited;
+
+    process->owner.exited = NULL;
+    if (process->ended && exited)
+        exited(process->owner.context, process->status);
+}
+
+static void exec_drained(void *context, struct process *process)
+{
+    tell_exit(process);
+    session_settle(context);
+}
+
+void session_exec_exited(struct session *session, struct process *process, unsigned int status)
+{
+    process->ended = true;
+    process->status = status;
+    process_finish(process, exec_drained, session);
+}
+
+void session_tell_exits(struct session *session)
+{
+    for (struct process *p = session->processes.first; p; p = p->next)
+        tell_exit(p);
+}

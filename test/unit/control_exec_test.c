@@ -1,0 +1,668 @@
+/* Further processes: their descriptors, their streams, their ends, and those of their proxies. */
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#include "control_world.h"
+
+/* A proxy and the process it stands for. */
+struct proxy {
+    int fd;
+    int far[3]; /* far[0] feeds stdin; the others see what is written */
+    uint64_t process;
+    uint32_t sequence; /* of the guest's EXEC */
+    struct vsock_connection *streams[3];
+};
+
+static int description(bool terminal, uint16_t type)
+{
+    struct protocol_writer writer = { 0 };
+    int fd;
+
+    protocol_begin(&writer, type, 7, 4711);
+    protocol_put_string(&writer, FIELD_ARG, "/bin/sh");
+    protocol_put_u64(&writer, FIELD_PROCESS, 99);
+    if (terminal)
+        protocol_put_u64(&writer, FIELD_TERMINAL, 1);
+    assert_int_equal(protocol_finish(&writer), 0);
+    fd = fd_memfd_sealed("exec", writer.data, writer.length);
+    assert_true(fd >= 0);
+    free(writer.data);
+    return fd;
+}
+
+/* Sends EXEC with @fds, which are closed here. */
+static void ask_exec(int fd, int *fds, size_t count)
+{
+    struct protocol_writer writer = { 0 };
+
+    protocol_begin(&writer, CONTROL_EXEC, 0, 21);
+    assert_int_equal(protocol_finish(&writer), 0);
+    assert_int_equal(fd_send_message(fd, writer.data, writer.length, fds, count), 0);
+    free(writer.data);
+    for (size_t i = 0; i < count; i++)
+        close(fds[i]);
+}
+
+static void expect_refusal(struct world *w, int fd, int code, const char *text)
+{
+    char said[256];
+
+    world_run(w);
+    assert_int_equal(answer(fd, NULL, said, sizeof(said)), code);
+    assert_string_equal(said, text);
+    init_expects_nothing(w);
+}
+
+/* Up to where init has the message. */
+static void proxy_begin(struct world *w, struct proxy *proxy)
+{
+    int fds[4] = { description(false, MESSAGE_EXEC), -1, -1, -1 };
+    struct protocol_header header;
+    struct protocol_reader fields;
+    struct protocol_field field = { 0 };
+    bool bad = false;
+
+    proxy->fd = dial();
+    for (int i = 0; i < 3; i++) {
+        int ends[2];
+
+        assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+        fds[i + 1] = ends[i == 0 ? 0 : 1];
+        proxy->far[i] = ends[i == 0 ? 1 : 0];
+        fcntl(proxy->far[i], F_SETFL, O_NONBLOCK);
+    }
+    ask_exec(proxy->fd, fds, 4);
+    assert_true(world_run(w));
+    fields = init_expects(w, MESSAGE_EXEC, &header);
+    assert_int_equal(header.container, 0);
+    proxy->sequence = header.sequence;
+    proxy->process = field_u64(fields, FIELD_PROCESS);
+    assert_int_equal(protocol_find(fields, FIELD_ARG, &field), 1);
+    assert_string_equal(protocol_string(&field, &bad), "/bin/sh");
+}
+
+/* Up to where the process runs. */
+static void proxy_run(struct world *w, struct proxy *proxy)
+{
+    uint32_t sequence;
+
+    proxy_begin(w, proxy);
+    for (int i = 0; i < 3; i++)
+        proxy->streams[i] = init_opens_stream_of(w, proxy->process, (uint64_t)i);
+    assert_int_equal(answer(proxy->fd, NULL, NULL, 0), -1);
+    init_answers(w, proxy->sequence, 0, NULL);
+    assert_int_equal(answer(proxy->fd, &sequence, NULL, 0), 0);
+    assert_int_equal(sequence, 21);
+}
+
+static void proxy_end(struct proxy *proxy)
+{
+    close(proxy->fd);
+    for (int i = 0; i < 3; i++)
+        fd_close(&proxy->far[i]);
+}
+
+/* Return: the status of EXITED, -1 when it has not come yet, -2 when the server has hung up. */
+static int exited(int fd)
+{
+    uint8_t packet[256];
+    struct protocol_header header;
+    ssize_t n = recv(fd, packet, sizeof(packet), MSG_DONTWAIT);
+
+    if (n <= 0)
+        return n < 0 && errno == EAGAIN ? -1 : -2;
+    assert_int_equal(protocol_read_header(packet, &header), 0);
+    assert_int_equal(header.type, CONTROL_EXITED);
+    return (int)field_u64((struct protocol_reader) { packet + PROTOCOL_HEADER_SIZE, header.length },
+                          FIELD_STATUS);
+}
+
+static size_t see(const struct proxy *proxy, int number, void *data, size_t size, bool *eof)
+{
+    size_t done = 0;
+    ssize_t n = -1;
+
+    while (done < size && (n = read(proxy->far[number], (char *)data + done, size - done)) > 0)
+        done += (size_t)n;
+    if (eof)
+        *eof = n == 0;
+    return done;
+}
+
+/* ---- the ordinary life of one ---- */
+
+static void test_bytes_both_ways_and_the_status(void **state)
+{
+    struct world *w = *state;
+    struct proxy proxy;
+    char seen[16];
+    bool eof;
+
+    control_start(w);
+    proxy_run(w, &proxy);
+    assert_int_equal(proxy.process, 1);
+    assert_int_equal(write(proxy.far[0], "in", 2), 2);
+    assert_true(world_run(w));
+    assert_memory_equal(proxy.streams[0]->outbox, "in", 2);
+    fd_close(&proxy.far[0]);
+    assert_true(world_run(w));
+    assert_true(proxy.streams[0]->eof_sent);
+    guest_write(proxy.streams[1], "out", 3);
+    guest_write(proxy.streams[2], "err", 3);
+    assert_int_equal(see(&proxy, 1, seen, sizeof(seen), &eof), 3);
+    assert_false(eof);
+    assert_int_equal(see(&proxy, 2, seen, sizeof(seen), NULL), 3);
+    assert_int_equal(exited(proxy.fd), -1);
+    init_reports_exit(w, 0, 1, 137);
+    assert_int_equal(exited(proxy.fd), 137);
+    for (int i = 0; i < 3; i++)
+        guest_close(proxy.streams[i]);
+    see(&proxy, 1, seen, sizeof(seen), &eof);
+    assert_true(eof);
+    proxy_end(&proxy);
+    assert_true(world_run(w));
+    /* It has ended: nobody is to be killed. */
+    init_expects_nothing(w);
+    assert_int_equal(session_state(w->session), SESSION_RUNNING);
+}
+
+/* Its own streams are not the first process's. */
+static void test_streams_do_not_mix(void **state)
+{
+    struct world *w = *state;
+    struct vsock_connection *out;
+    struct proxy proxy;
+    char seen[16];
+
+    control_start(w);
+    out = init_opens_stream(w, 1);
+    proxy_run(w, &proxy);
+    guest_write(proxy.streams[1], "two", 3);
+    guest_write(out, "one", 3);
+    assert_int_equal(stdio_read(&w->io, 1, seen, sizeof(seen), NULL), 3);
+    assert_memory_equal(seen, "one", 3);
+    assert_int_equal(see(&proxy, 1, seen, sizeof(seen), NULL), 3);
+    assert_memory_equal(seen, "two", 3);
+    proxy_end(&proxy);
+}
+
+static void test_exit_waits_for_the_last_byte(void **state)
+{
+    struct world *w = *state;
+    struct proxy proxy;
+    const size_t filled = 65536;
+    size_t seen = 0;
+    char data[65536];
+
+    control_start(w);
+    proxy_run(w, &proxy);
+    fcntl(proxy.far[1], F_SETPIPE_SZ, 4096);
+    memset(data, 'x', sizeof(data));
+    guest_write(proxy.streams[1], data, filled);
+    init_reports_exit(w, 0, 1, 0);
+    assert_true(world_run(w));
+    while (seen < filled) {
+        /* What is in the pipe has been handed over. */
+        if (filled - seen > 4096)
+            assert_int_equal(exited(proxy.fd), -1);
+        seen += see(&proxy, 1, data, sizeof(data), NULL);
+        assert_true(world_run(w));
+    }
+    assert_int_equal(exited(proxy.fd), 0);
+    proxy_end(&proxy);
+}
+
+/* Data and EXIT in one go, before the connection has said whose it is. */
+static void test_exit_overtakes_the_name_of_a_stream(void **state)
+{
+    struct world *w = *state;
+    struct vsock_connection *out;
+    struct protocol_writer writer = { 0 };
+    struct proxy proxy;
+    char seen[16];
+
+    control_start(w);
+    proxy_begin(w, &proxy);
+    out = guest_connect(&session_service, w->session, PORT_STREAM);
+    stream_header(&writer, proxy.process, 1);
+    guest_put(out, writer.data, writer.length);
+    guest_put(out, "quick", 5);
+    free(writer.data);
+    init_answers(w, proxy.sequence, 0, NULL);
+    init_reports_exit(w, 0, proxy.process, 3);
+    assert_int_equal(answer(proxy.fd, NULL, NULL, 0), 0);
+    assert_int_equal(exited(proxy.fd), 3);
+    assert_int_equal(see(&proxy, 1, seen, sizeof(seen), NULL), 5);
+    proxy_end(&proxy);
+}
+
+/* docker exec c sh -c 'sleep 1; echo late &' */
+static void test_streams_outlive_the_process(void **state)
+{
+    struct world *w = *state;
+    struct proxy proxy;
+    char seen[16];
+    bool eof;
+
+    control_start(w);
+    proxy_run(w, &proxy);
+    init_reports_exit(w, 0, 1, 0);
+    assert_int_equal(exited(proxy.fd), 0);
+    close(proxy.fd);
+    proxy.fd = -1;
+    assert_true(world_run(w));
+    init_expects_nothing(w);
+    guest_write(proxy.streams[1], "late", 4);
+    assert_int_equal(see(&proxy, 1, seen, sizeof(seen), &eof), 4);
+    assert_false(eof);
+    for (int i = 0; i < 3; i++)
+        guest_close(proxy.streams[i]);
+    see(&proxy, 1, seen, sizeof(seen), &eof);
+    assert_true(eof);
+    proxy_end(&proxy);
+}
+
+static void test_exec_that_fails(void **state)
+{
+    struct world *w = *state;
+    struct proxy proxy;
+    char text[128], seen[4];
+    bool eof;
+
+    control_start(w);
+    proxy_begin(w, &proxy);
+    proxy.streams[1] = init_opens_stream_of(w, proxy.process, 1);
+    init_answers(w, proxy.sequence, ENOENT, "exec: \"x\": executable file not found in $PATH");
+    assert_int_equal(answer(proxy.fd, NULL, text, sizeof(text)), ENOENT);
+    assert_string_equal(text, "exec: \"x\": executable file not found in $PATH");
+    assert_true(proxy.streams[1]->reset);
+    see(&proxy, 1, seen, sizeof(seen), &eof);
+    assert_true(eof);
+    /* The container does not care, and the connection is an ordinary one again. */
+    assert_int_equal(session_state(w->session), SESSION_RUNNING);
+    expect_state(w, proxy.fd, "running");
+    proxy_end(&proxy);
+    world_run(w);
+    init_expects_nothing(w);
+}
+
+/* ---- what the proxy says ---- */
+
+static void test_signals_and_sizes_mean_the_process(void **state)
+{
+    struct world *w = *state;
+    struct protocol_writer writer = { 0 };
+    struct protocol_reader fields;
+    struct proxy proxy;
+
+    control_start(w);
+    proxy_run(w, &proxy);
+    ask_signal(proxy.fd, SIGINT);
+    protocol_begin(&writer, CONTROL_RESIZE, 0, 0);
+    protocol_put_u64(&writer, FIELD_ROWS, 40);
+    protocol_put_u64(&writer, FIELD_COLUMNS, 132);
+    ask_fields(proxy.fd, &writer);
+    ask_signal(proxy.fd, 65);
+    assert_true(world_run(w));
+    fields = init_expects(w, MESSAGE_SIGNAL, NULL);
+    assert_int_equal(field_u64(fields, FIELD_PROCESS), 1);
+    assert_int_equal(field_u64(fields, FIELD_SIGNAL), SIGINT);
+    assert_int_equal(field_u64(fields, FIELD_ALL), 0);
+    fields = init_expects(w, MESSAGE_RESIZE, NULL);
+    assert_int_equal(field_u64(fields, FIELD_PROCESS), 1);
+    assert_int_equal(field_u64(fields, FIELD_ROWS), 40);
+    assert_int_equal(field_u64(fields, FIELD_COLUMNS), 132);
+    init_expects_nothing(w);
+    /* No answers to these; other requests are not for this connection. */
+    assert_int_equal(answer(proxy.fd, NULL, NULL, 0), -1);
+    ask(proxy.fd, CONTROL_STATS, 1);
+    assert_true(world_run(w));
+    assert_int_equal(answer(proxy.fd, NULL, NULL, 0), EINVAL);
+    proxy_end(&proxy);
+}
+
+static void test_process_dies_with_its_proxy(void **state)
+{
+    struct world *w = *state;
+    struct protocol_reader fields;
+    struct proxy proxy;
+
+    control_start(w);
+    proxy_run(w, &proxy);
+    close(proxy.fd);
+    proxy.fd = -1;
+    assert_true(world_run(w));
+    fields = init_expects(w, MESSAGE_SIGNAL, NULL);
+    assert_int_equal(field_u64(fields, FIELD_PROCESS), 1);
+    assert_int_equal(field_u64(fields, FIELD_SIGNAL), SIGKILL);
+    init_reports_exit(w, 0, 1, 137);
+    proxy_end(&proxy);
+}
+
+static void test_proxy_that_dies_before_the_exec(void **state)
+{
+    struct world *w = *state;
+    struct protocol_reader fields;
+    struct proxy proxy;
+
+    control_start(w);
+    proxy_begin(w, &proxy);
+    close(proxy.fd);
+    proxy.fd = -1;
+    assert_true(world_run(w));
+    init_expects_nothing(w);
+    init_answers(w, proxy.sequence, 0, NULL);
+    fields = init_expects(w, MESSAGE_SIGNAL, NULL);
+    assert_int_equal(field_u64(fields, FIELD_PROCESS), proxy.process);
+    assert_int_equal(field_u64(fields, FIELD_SIGNAL), SIGKILL);
+    init_reports_exit(w, 0, proxy.process, 137);
+    proxy_end(&proxy);
+    proxy_begin(w, &proxy);
+    close(proxy.fd);
+    proxy.fd = -1;
+    assert_true(world_run(w));
+    init_answers(w, proxy.sequence, ENOENT, "no");
+    init_expects_nothing(w);
+    proxy_end(&proxy);
+}
+
+/* ---- what is refused ---- */
+
+static void test_exec_in_another_state(void **state)
+{
+    struct world *w = *state;
+    int fd = dial(), fds[4];
+
+    for (int i = 0; i < 2; i++) {
+        fds[0] = description(false, MESSAGE_EXEC);
+        for (int k = 1; k < 4; k++)
+            fds[k] = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (i == 0) {
+            ask_exec(fd, fds, 4);
+            expect_refusal(w, fd, EINVAL, "cannot exec in a container that is not running");
+            control_start(w);
+        } else {
+            ask(fd, CONTROL_PAUSE, 1);
+            world_run(w);
+            ask_exec(fd, fds, 4);
+            world_run(w);
+            assert_int_equal(answer(fd, NULL, NULL, 0), EBUSY);
+            control_server_paused(server);
+            assert_int_equal(answer(fd, NULL, NULL, 0), 0);
+            for (int k = 0; k < 4; k++)
+                fds[k] = open("/dev/null", O_RDWR | O_CLOEXEC);
+            ask_exec(fd, fds, 4);
+            expect_refusal(w, fd, EBUSY, "cannot exec in a paused container");
+        }
+    }
+    close(fd);
+}
+
+static void test_descriptors_that_do_not_fit(void **state)
+{
+    struct world *w = *state;
+    int fd = dial(), before, after, ends[2];
+
+    control_start(w);
+    before = dup(fd);
+    close(before);
+    for (size_t count = 0; count < 8; count++) {
+        int fds[8];
+
+        if (count == 4)
+            continue;
+        for (size_t i = 0; i < count; i++)
+            fds[i] = i ? open("/dev/null", O_RDWR | O_CLOEXEC) : description(false, MESSAGE_EXEC);
+        ask_exec(fd, fds, count);
+        if (count == 0)
+            expect_refusal(w, fd, EPROTO, "expected a file with one process");
+        else if (count < 4)
+            expect_refusal(w, fd, EINVAL,
+                           count == 1   ? "expected stdin, stdout and stderr, found 0 descriptors"
+                           : count == 2 ? "expected stdin, stdout and stderr, found 1 descriptors"
+                                        : "expected stdin, stdout and stderr, found 2 descriptors");
+        else
+            /* Surplus ones are closed and forgotten. */
+            world_run(w), init_expects(w, MESSAGE_EXEC, NULL);
+        if (count > 4)
+            break;
+    }
+    close(fd);
+    world_run(w);
+    fd = dial();
+    ask_exec(fd, (int[]) { description(true, MESSAGE_EXEC), dup(1), dup(1), dup(1) }, 4);
+    expect_refusal(w, fd, EINVAL, "expected a terminal, found 3 descriptors");
+    ask_exec(fd, (int[]) { description(false, MESSAGE_SIGNAL), dup(1), dup(1), dup(1) }, 4);
+    expect_refusal(w, fd, EPROTO, "expected one message that describes a process");
+    assert_int_equal(pipe(ends), 0);
+    close(ends[1]);
+    ask_exec(fd, (int[]) { ends[0], dup(1), dup(1), dup(1) }, 4);
+    expect_refusal(w, fd, EPROTO, "expected a file with one process");
+    ask_exec(fd, (int[]) { memfd_create("empty", MFD_CLOEXEC), dup(1), dup(1), dup(1) }, 4);
+    expect_refusal(w, fd, EPROTO, "expected a file with one process");
+    after = dup(fd);
+    /* One for the client's other end; those of the process that runs by now. */
+    assert_true(after <= before + 8);
+    close(after);
+    close(fd);
+}
+
+/* Nothing a guest sends may name a process that does not expect it. */
+static void test_streams_that_nobody_expects(void **state)
+{
+    struct world *w = *state;
+    struct proxy proxy;
+
+    control_start(w);
+    assert_true(init_opens_stream_of(w, 1, 0)->reset);
+    proxy_run(w, &proxy);
+    assert_true(init_opens_stream_of(w, 1, 1)->reset);
+    assert_true(init_opens_stream_of(w, 1, 3)->reset);
+    assert_true(init_opens_stream_of(w, 2, 0)->reset);
+    assert_true(init_opens_stream_of(w, 1ull << 32 | 1, 0)->reset);
+    init_reports_exit(w, 0, 1, 0);
+    assert_true(init_opens_stream_of(w, 1, 0)->reset);
+    proxy_end(&proxy);
+}
+
+static void test_impossible_exits(void **state)
+{
+    struct world *w = *state;
+    struct proxy proxy;
+
+    control_start(w);
+    proxy_run(w, &proxy);
+    /* Of another container: none of ours. */
+    init_reports_exit(w, 1, 1, 0);
+    init_reports_exit(w, 5, 0, 0);
+    assert_int_equal(exited(proxy.fd), -1);
+    assert_int_equal(session_state(w->session), SESSION_RUNNING);
+    init_reports_exit(w, 0, 1, 5);
+    init_reports_exit(w, 0, 1, 6);
+    assert_int_equal(exited(proxy.fd), 5);
+    assert_int_equal(exited(proxy.fd), -1);
+    init_reports_exit(w, 0, 2, 0);
+    assert_int_equal(session_state(w->session), SESSION_FAILED);
+    world_expect_report(w, "impossible exit");
+    proxy_end(&proxy);
+}
+
+static void test_exit_before_the_answer(void **state)
+{
+    struct world *w = *state;
+    struct proxy proxy;
+
+    control_start(w);
+    proxy_begin(w, &proxy);
+    init_reports_exit(w, 0, proxy.process, 0);
+    assert_int_equal(session_state(w->session), SESSION_FAILED);
+    assert_int_equal(answer(proxy.fd, NULL, NULL, 0), EPROTO);
+    proxy_end(&proxy);
+}
+
+/* A RESULT ends nothing but what it answers. */
+static void test_results_that_answer_nothing(void **state)
+{
+    struct world *w = *state;
+    struct proxy proxy;
+
+    control_start(w);
+    proxy_run(w, &proxy);
+    init_answers(w, proxy.sequence, EIO, "again");
+    init_answers(w, proxy.sequence + 1, EIO, "early");
+    init_answers(w, 2, EIO, "START again");
+    init_answers(w, 0, EIO, "nothing");
+    assert_int_equal(session_state(w->session), SESSION_RUNNING);
+    assert_int_equal(answer(proxy.fd, NULL, NULL, 0), -1);
+    proxy_end(&proxy);
+}
+
+/* ---- many ---- */
+
+static void more_descriptors(void)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+#define MANY 300
+
+static void test_three_hundred_at_once(void **state)
+{
+    static struct proxy proxies[MANY];
+    struct world *w = *state;
+    char seen[16];
+
+    more_descriptors();
+    control_start(w);
+    for (int i = 0; i < MANY; i++) {
+        proxy_run(w, &proxies[i]);
+        assert_int_equal(proxies[i].process, i + 1);
+    }
+    for (int i = MANY - 1; i >= 0; i--) {
+        guest_write(proxies[i].streams[1], "done", 4);
+        init_reports_exit(w, 0, proxies[i].process, (uint64_t)i % 256);
+        assert_int_equal(exited(proxies[i].fd), i % 256);
+        assert_int_equal(see(&proxies[i], 1, seen, sizeof(seen), NULL), 4);
+        for (int k = 0; k < 3; k++)
+            guest_close(proxies[i].streams[k]);
+        proxy_end(&proxies[i]);
+    }
+    assert_true(world_run(w));
+    /* Numbers are not used again. */
+    proxy_run(w, &proxies[0]);
+    assert_int_equal(proxies[0].process, MANY + 1);
+    proxy_end(&proxies[0]);
+}
+
+static void test_more_than_the_guest_has_connections_for(void **state)
+{
+    static struct proxy proxies[VSOCK_CONNECTIONS_MAX];
+    struct world *w = *state;
+    unsigned int room = (VSOCK_CONNECTIONS_MAX - 96) / 3 - 1, count = 0;
+    int fd = dial();
+
+    more_descriptors();
+    control_start(w);
+    while (count < room)
+        proxy_begin(w, &proxies[count++]);
+    ask_exec(fd, (int[]) { description(false, MESSAGE_EXEC), dup(1), dup(1), dup(1) }, 4);
+    expect_refusal(w, fd, EAGAIN, "too many processes: their streams would be more than 928");
+    init_answers(w, proxies[0].sequence, ENOENT, "no");
+    proxy_end(&proxies[0]);
+    world_run(w);
+    proxy_begin(w, &proxies[0]);
+    while (count > 0)
+        proxy_end(&proxies[--count]);
+    close(fd);
+}
+
+/* ---- the end ---- */
+
+static void test_container_ends_under_its_processes(void **state)
+{
+    struct world *w = *state;
+    struct proxy gone, running, waiting;
+
+    control_start(w);
+    proxy_run(w, &gone);
+    proxy_run(w, &running);
+    proxy_begin(w, &waiting);
+    guest_write(running.streams[1], "last words", 10);
+    init_reports_exit(w, 0, gone.process, 9);
+    init_exits(w, 0);
+    assert_false(world_run(w));
+    assert_int_equal(exited(gone.fd), 9);
+    /* Nobody said how this one ended: its connection will close with this process. */
+    assert_int_equal(exited(running.fd), -1);
+    assert_int_equal(answer(waiting.fd, NULL, NULL, 0), ESRCH);
+    char seen[16];
+    assert_int_equal(see(&running, 1, seen, sizeof(seen), NULL), 10);
+    proxy_end(&gone);
+    proxy_end(&running);
+    proxy_end(&waiting);
+}
+
+/* A reader that reads gets all there is; one that does not cannot keep the container from ending.
+ */
+static void test_end_waits_a_moment_for_readers(void **state)
+{
+    struct world *w = *state;
+    struct proxy reading, stuck;
+    static char data[65536 * 3];
+    size_t seen = 0;
+
+    control_start(w);
+    proxy_run(w, &reading);
+    proxy_run(w, &stuck);
+    guest_write(reading.streams[1], data, sizeof(data));
+    guest_write(stuck.streams[1], data, sizeof(data));
+    init_reports_exit(w, 0, reading.process, 1);
+    init_reports_exit(w, 0, stuck.process, 2);
+    init_exits(w, 0);
+    assert_true(world_run(w));
+    while (seen < sizeof(data)) {
+        seen += see(&reading, 1, data, sizeof(data), NULL);
+        assert_true(world_run(w));
+    }
+    assert_int_equal(exited(reading.fd), 1);
+    assert_int_equal(exited(stuck.fd), -1);
+    usleep(1100000);
+    assert_false(world_run(w));
+    /* Its output is cut off, its status is not. */
+    assert_int_equal(exited(stuck.fd), 2);
+    proxy_end(&reading);
+    proxy_end(&stuck);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, control_setup, control_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_bytes_both_ways_and_the_status),
+        TEST(test_streams_do_not_mix),
+        TEST(test_exit_waits_for_the_last_byte),
+        TEST(test_exit_overtakes_the_name_of_a_stream),
+        TEST(test_streams_outlive_the_process),
+        TEST(test_exec_that_fails),
+        TEST(test_signals_and_sizes_mean_the_process),
+        TEST(test_process_dies_with_its_proxy),
+        TEST(test_proxy_that_dies_before_the_exec),
+        TEST(test_exec_in_another_state),
+        TEST(test_descriptors_that_do_not_fit),
+        TEST(test_streams_that_nobody_expects),
+        TEST(test_impossible_exits),
+        TEST(test_exit_before_the_answer),
+        TEST(test_results_that_answer_nothing),
+        TEST(test_three_hundred_at_once),
+        TEST(test_more_than_the_guest_has_connections_for),
+        TEST(test_container_ends_under_its_processes),
+        TEST(test_end_waits_a_moment_for_readers),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
