@@ -12,7 +12,8 @@ kernel:
 install: all kernel
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(MANDIR)
 	install -m 755 $(BUILD)/vmrt $(DESTDIR)$(BINDIR)/vmrt
-	install -m 755 $(BUILD)/vmrt-vmm $(BUILD)/vmrt-init $(BUILD)/vmrt-net $(DESTDIR)$(LIBEXECDIR)/
+	install -m 755 $(BUILD)/vmrt-vmm $(BUILD)/vmrt-init $(BUILD)/vmrt-net $(BUILD)/vmrt-scope \
+	  $(DESTDIR)$(LIBEXECDIR)/
 	install -m 644 $(KERNEL) $(DESTDIR)$(LIBDIR)/vmlinux
 	@for page in docs/man/*.8; do \
 	  if [ -e "$$page" ]; then install -m 644 "$$page" $(DESTDIR)$(MANDIR)/; fi; done

@@ -29,12 +29,12 @@ static const struct command commands[] = {
     { "check", "", "Say whether this host can run VMs, and what to do if not.", command_check },
     { "settings", "", "Print the settings of vmrt itself.", command_settings },
     { "exec", "<container-id> <command> [args]", "Run another process in a container.",
-      command_unbuilt },
-    { "ps", "<container-id> [ps options]", "List the processes of a container.", command_unbuilt },
-    { "pause", "<container-id>", "Stop all processes of a container.", command_unbuilt },
-    { "resume", "<container-id>", "Go on with a paused container.", command_unbuilt },
-    { "update", "<container-id>", "Change the limits of a container.", command_unbuilt },
-    { "events", "<container-id>", "Print statistics of a container.", command_unbuilt },
+      command_exec },
+    { "ps", "<container-id> [ps options]", "List the processes of a container.", command_ps },
+    { "pause", "<container-id>", "Stop all processes of a container.", command_pause },
+    { "resume", "<container-id>", "Go on with a paused container.", command_resume },
+    { "update", "<container-id>", "Change the limits of a container.", command_update },
+    { "events", "<container-id>", "Print statistics of a container.", command_events },
     { "checkpoint", "<container-id>", "Save a running container.", command_unsupported },
     { "restore", "<container-id>", "Restore a saved container.", command_unsupported },
 };
@@ -52,9 +52,7 @@ static void print_help(const struct option_row *rows, size_t count)
          "Commands:");
     for (size_t i = 0; i < COUNT(commands); i++)
         printf("  %-12s %s%s\n", commands[i].name, commands[i].summary,
-               commands[i].run == command_unbuilt || commands[i].run == command_unsupported
-                   ? " (not yet)"
-                   : "");
+               commands[i].run == command_unsupported ? " (not supported)" : "");
     puts("\nGlobal options:");
     options_print(stdout, rows, count);
     puts("\n\"vmrt <command> --help\" says more.");
@@ -138,7 +136,7 @@ int main(int argc, char **argv)
           &globals.systemd_cgroup },
         { "cgroup-manager", 0, OPTION_STRING, "MANAGER", "cgroupfs (default), systemd or disabled",
           &globals.cgroup_manager },
-        { "rootless", 0, OPTION_IGNORED_FLAG, NULL, "accepted, without effect", NULL },
+        { "rootless", 0, OPTION_IGNORED_STRING, "VALUE", "accepted, without effect", NULL },
         { "criu", 0, OPTION_IGNORED_STRING, "PATH", "accepted, without effect", NULL },
         { "version", 'v', OPTION_FLAG, NULL, "print the version", &globals.version },
         { "help", 'h', OPTION_FLAG, NULL, "print this", &globals.help },

@@ -34,10 +34,19 @@ int command_features(const struct context *context, const struct command *self, 
 int command_check(const struct context *context, const struct command *self, int argc, char **argv);
 int command_settings(const struct context *context, const struct command *self, int argc,
                      char **argv);
-/* Commands of the interface that vmrt does not have yet: says so and fails. */
-int command_unbuilt(const struct context *context, const struct command *self, int argc,
-                    char **argv);
-/* The same where even asking for help must fail: engines take that as "not supported". */
+int command_exec(const struct context *context, const struct command *self, int argc, char **argv);
+int command_ps(const struct context *context, const struct command *self, int argc, char **argv);
+int command_pause(const struct context *context, const struct command *self, int argc, char **argv);
+int command_resume(const struct context *context, const struct command *self, int argc,
+                   char **argv);
+int command_update(const struct context *context, const struct command *self, int argc,
+                   char **argv);
+int command_events(const struct context *context, const struct command *self, int argc,
+                   char **argv);
+/*
+ * Checkpoints: even asking for help must fail, for that is how engines find out that they are not
+ * supported.
+ */
 int command_unsupported(const struct context *context, const struct command *self, int argc,
                         char **argv);
 

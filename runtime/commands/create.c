@@ -14,7 +14,7 @@ int command_create(const struct context *context, const struct command *self, in
 
     if (parsed != OPTIONS_OK)
         return parsed == OPTIONS_ERROR;
-    ret = creating_run(context, &options, argv[0], &container, &err);
+    ret = creating_run(context, &options, argv[0], NULL, &container, &err);
     container_close(&container);
     if (ret < 0)
         log_error("%s", err.message);

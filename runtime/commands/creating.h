@@ -22,7 +22,11 @@ struct creating {
         { "config", 0, OPTION_STRING, "FILE", "config.json outside the bundle", &(options)->config }, \
         { "pid-file",          0, OPTION_STRING, "FILE", "write the container's pid to FILE",         \
           &(options)->pid_file },                                                                     \
-        { "console-socket",          0, OPTION_STRING, "SOCKET", "where a terminal would be sent",    \
+        { "console-socket",                                                                           \
+          0,                                                                                          \
+          OPTION_STRING,                                                                              \
+          "SOCKET",                                                                                   \
+          "send the process's terminal to SOCKET",                                                    \
           &(options)->console_socket },                                                               \
         { "pidfd-socket",                                                                             \
           0,                                                                                          \
@@ -42,11 +46,20 @@ struct creating {
     }
 
 /**
+ * creating_check_descriptors() - refuse what would need open files of the host in the guest.
+ * @preserve_fds: --preserve-fds, or NULL.
+ * Return: 0, or -ENOTSUP naming --preserve-fds or LISTEN_FDS.
+ */
+int creating_check_descriptors(const char *preserve_fds, struct error *err);
+
+/**
  * creating_run() - make the container @id.
+ * @master: NULL when the caller detaches; else receives the master of the process's terminal, -1
+ *          when it has none.
  * @container: call container_close() whatever is returned.
  * Return: 0 or -errno with @err; then nothing is left behind.
  */
 int creating_run(const struct context *context, const struct creating *options, const char *id,
-                 struct container *container, struct error *err);
+                 int *master, struct container *container, struct error *err);
 
 #endif

@@ -8,6 +8,8 @@
 #include "lib/log.h"
 #include "oci/mount_options.h"
 #include "oci/names.h"
+#include "oci/seccomp.h"
+#include "oci/spec.h"
 
 static void put_list(yajl_gen gen, const char *key, const char *const *list)
 {
@@ -33,10 +35,23 @@ static void put_enabled(yajl_gen gen, const char *key, bool enabled)
     yajl_gen_map_close(gen);
 }
 
+static void put_seccomp(yajl_gen gen)
+{
+    json_put_key(gen, "seccomp");
+    yajl_gen_map_open(gen);
+    json_put_bool(gen, "enabled", true);
+    put_table(gen, "actions", seccomp_action_name);
+    put_table(gen, "operators", seccomp_operator_name);
+    put_table(gen, "archs", seccomp_arch_name);
+    put_table(gen, "knownFlags", seccomp_flag_name);
+    put_table(gen, "supportedFlags", seccomp_flag_name);
+    yajl_gen_map_close(gen);
+}
+
 static void put_linux(yajl_gen gen)
 {
-    static const char *const namespaces[] = { "cgroup", "ipc", "mount", "network",
-                                              "pid",    "uts", NULL };
+    static const char *const namespaces[] = { "cgroup", "ipc",  "mount", "network", "pid",
+                                              "time",   "user", "uts",   NULL };
 
     json_put_key(gen, "linux");
     yajl_gen_map_open(gen);
@@ -50,7 +65,7 @@ static void put_linux(yajl_gen gen)
     json_put_bool(gen, "systemdUser", false);
     json_put_bool(gen, "rdma", false);
     yajl_gen_map_close(gen);
-    put_enabled(gen, "seccomp", false);
+    put_seccomp(gen);
     put_enabled(gen, "apparmor", false);
     put_enabled(gen, "selinux", false);
     put_enabled(gen, "intelRdt", false);
@@ -61,10 +76,13 @@ static void put_linux(yajl_gen gen)
     yajl_gen_map_close(gen);
 }
 
+static const char *hook_name(unsigned int index)
+{
+    return index < HOOK_KINDS ? spec_hook_names[index] : NULL;
+}
+
 static char *make_text(void)
 {
-    static const char *const hooks[] = { "prestart", "createRuntime", "poststart", "poststop",
-                                         NULL };
     static const char *const unsafe[] = { "org.vmrt.", NULL }; /* prefix form */
     yajl_gen gen = yajl_gen_alloc(NULL);
     char *text = NULL;
@@ -75,7 +93,7 @@ static char *make_text(void)
     yajl_gen_map_open(gen);
     json_put_string(gen, "ociVersionMin", "1.0.0");
     json_put_string(gen, "ociVersionMax", "1.2.0");
-    put_list(gen, "hooks", hooks);
+    put_table(gen, "hooks", hook_name);
     put_table(gen, "mountOptions", mount_options_name);
     put_linux(gen);
     json_put_key(gen, "annotations");

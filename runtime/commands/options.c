@@ -2,6 +2,8 @@
 #include "commands/options.h"
 
 #include <getopt.h>
+#include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "lib/log.h"
@@ -13,7 +15,8 @@
 
 static bool takes_value(const struct option_row *row)
 {
-    return row->kind == OPTION_STRING || row->kind == OPTION_IGNORED_STRING;
+    return row->kind == OPTION_STRING || row->kind == OPTION_LIST ||
+           row->kind == OPTION_IGNORED_STRING;
 }
 
 static bool set_flag(const struct option_row *row, const char *text)
@@ -24,6 +27,25 @@ static bool set_flag(const struct option_row *row, const char *text)
         return false;
     if (row->kind == OPTION_FLAG)
         *(bool *)row->target = value;
+    else if (row->kind == OPTION_MAYBE)
+        *(int *)row->target = value;
+    return true;
+}
+
+static bool set_value(const struct option_row *row, const char *value)
+{
+    struct option_list *list = row->target;
+    const char **values;
+
+    if (row->kind == OPTION_STRING)
+        *(const char **)row->target = value;
+    if (row->kind != OPTION_LIST)
+        return true;
+    values = reallocarray(list->values, list->count + 1, sizeof(*values));
+    if (!values)
+        return false;
+    values[list->count++] = value;
+    list->values = values;
     return true;
 }
 
@@ -71,8 +93,9 @@ static void report(const char *command, int result, char *const *argv)
               result == ':' ? "needs a value" : "is not known; see --help");
 }
 
+/* @order is getopt's: "+" ends the options at the first argument. @global: --help is a row. */
 static enum options_result parse(const char *command, const struct option_row *rows, size_t count,
-                                 bool global, int argc, char **argv)
+                                 bool global, const char *order, int argc, char **argv)
 {
     struct option options[ROWS_MAX + 2] = { { 0 } };
     char letters[2 * ROWS_MAX + 8];
@@ -80,7 +103,7 @@ static enum options_result parse(const char *command, const struct option_row *r
 
     if (count > ROWS_MAX)
         return OPTIONS_ERROR;
-    snprintf(letters, sizeof(letters), "%s", global ? "+:" : ":");
+    snprintf(letters, sizeof(letters), "%s:", order);
     make_tables(rows, count, !global, options, letters);
     optind = 0; /* glibc: start anew */
     opterr = 0;
@@ -93,9 +116,11 @@ static enum options_result parse(const char *command, const struct option_row *r
             report(command, value, argv);
             return OPTIONS_ERROR;
         }
-        if (row->kind == OPTION_STRING) {
-            *(const char **)row->target = optarg;
-        } else if (!takes_value(row) && !set_flag(row, optarg)) {
+        if (takes_value(row) && !set_value(row, optarg)) {
+            log_error("out of memory");
+            return OPTIONS_ERROR;
+        }
+        if (!takes_value(row) && !set_flag(row, optarg)) {
             /* --rootless=auto is one of those that are only ignored. */
             if (row->kind == OPTION_IGNORED_FLAG)
                 continue;
@@ -130,10 +155,11 @@ static void print_help(const struct command *command, const struct option_row *r
     }
 }
 
-enum options_result options_parse(const struct command *command, const struct option_row *rows,
-                                  size_t count, int minimum, int maximum, int *argc, char ***argv)
+static enum options_result parse_command(const struct command *command,
+                                         const struct option_row *rows, size_t count, int minimum,
+                                         int maximum, const char *order, int *argc, char ***argv)
 {
-    enum options_result result = parse(command->name, rows, count, false, *argc, *argv);
+    enum options_result result = parse(command->name, rows, count, false, order, *argc, *argv);
 
     if (result == OPTIONS_HELP)
         print_help(command, rows, count);
@@ -149,10 +175,23 @@ enum options_result options_parse(const struct command *command, const struct op
     return OPTIONS_ERROR;
 }
 
+enum options_result options_parse(const struct command *command, const struct option_row *rows,
+                                  size_t count, int minimum, int maximum, int *argc, char ***argv)
+{
+    return parse_command(command, rows, count, minimum, maximum, "", argc, argv);
+}
+
+enum options_result options_parse_leading(const struct command *command,
+                                          const struct option_row *rows, size_t count, int minimum,
+                                          int *argc, char ***argv)
+{
+    return parse_command(command, rows, count, minimum, INT_MAX, "+", argc, argv);
+}
+
 enum options_result options_parse_global(const struct option_row *rows, size_t count, int *argc,
                                          char ***argv)
 {
-    enum options_result result = parse("", rows, count, true, *argc, *argv);
+    enum options_result result = parse("", rows, count, true, "+", *argc, *argv);
 
     *argc -= optind;
     *argv += optind;

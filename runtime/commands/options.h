@@ -9,9 +9,17 @@
 
 enum option_kind {
     OPTION_FLAG,   /* bool; also --name=false */
+    OPTION_MAYBE,  /* int: as it was when not given, else 0 or 1 */
     OPTION_STRING, /* const char * */
+    OPTION_LIST,   /* struct option_list: one more each time it is given */
     OPTION_IGNORED_FLAG,
     OPTION_IGNORED_STRING,
+};
+
+/* Values in the order they were given; zeroed to begin with, free() @values when done. */
+struct option_list {
+    const char **values;
+    size_t count;
 };
 
 struct option_row {
@@ -39,6 +47,11 @@ enum options_result {
  */
 enum options_result options_parse(const struct command *command, const struct option_row *rows,
                                   size_t count, int minimum, int maximum, int *argc, char ***argv);
+
+/* The same, but the first argument ends the options: what follows it is somebody else's. */
+enum options_result options_parse_leading(const struct command *command,
+                                          const struct option_row *rows, size_t count, int minimum,
+                                          int *argc, char ***argv);
 
 /**
  * options_parse_global() - parse what stands before the command.

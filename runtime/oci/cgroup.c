@@ -18,7 +18,6 @@
 #include "lib/fd.h"
 
 #define REMOVE_TIMEOUT_MS 5000
-#define DEFAULT_SLICE     "system.slice"
 
 /* One mounted hierarchy. */
 struct hierarchy {
@@ -26,74 +25,6 @@ struct hierarchy {
     char controllers[256]; /* v1: "cpu,cpuacct" or "name=systemd"; v2: "" */
     bool v2;
 };
-
-/* "a-b.slice" lies at /a.slice/a-b.slice (systemd.slice(5)). */
-static char *expand_slice(const char *slice, struct arena *arena)
-{
-    size_t stem = strlen(slice) - strlen(".slice");
-    char *path = arena_strdup(arena, "");
-
-    if (strcmp(slice, "-.slice") == 0)
-        return path;
-    for (size_t i = 0; path && i <= stem; i++)
-        if (i == stem || slice[i] == '-')
-            path = arena_format(arena, "%s/%.*s.slice", path, (int)i, slice);
-    return path;
-}
-
-static int systemd_path(const char *wanted, struct arena *arena, const char **path,
-                        struct error *err)
-{
-    const char *first = strchr(wanted, ':');
-    const char *second = first ? strchr(first + 1, ':') : NULL;
-    char *slice, *parent;
-    size_t length;
-
-    if (!second || strchr(second + 1, ':') || strchr(wanted, '/') || !second[1])
-        return error_set(err, EINVAL,
-                         "config.json: linux.cgroupsPath: expected \"slice:prefix:name\" for "
-                         "systemd cgroups, found \"%s\"",
-                         wanted);
-    slice = first == wanted ? arena_strdup(arena, DEFAULT_SLICE)
-                            : arena_format(arena, "%.*s", (int)(first - wanted), wanted);
-    if (!slice)
-        return error_set(err, ENOMEM, "out of memory");
-    length = strlen(slice);
-    if (length <= 6 || strcmp(slice + length - 6, ".slice") != 0 ||
-        (slice[0] == '-' && length > 7) || strstr(slice, "--"))
-        return error_set(err, EINVAL,
-                         "config.json: linux.cgroupsPath: \"%s\" is not the name of a slice",
-                         slice);
-    parent = expand_slice(slice, arena);
-    length = strlen(second + 1);
-    if (length > 6 && strcmp(second + 1 + length - 6, ".slice") == 0)
-        *path = parent ? arena_format(arena, "%s/%s", parent, second + 1) : NULL;
-    else
-        *path = parent ? arena_format(arena, "%s/%.*s%s%s.scope", parent, (int)(second - first - 1),
-                                      first + 1, second == first + 1 ? "" : "-", second + 1)
-                       : NULL;
-    return *path ? 0 : error_set(err, ENOMEM, "out of memory");
-}
-
-int cgroup_path(const char *wanted, const char *id, bool systemd, struct arena *arena,
-                const char **path, struct error *err)
-{
-    if (wanted && strlen(wanted) >= PATH_MAX)
-        return error_set(err, ENAMETOOLONG, "config.json: linux.cgroupsPath is too long");
-    if (systemd) {
-        if (!wanted || !wanted[0])
-            wanted = arena_format(arena, ":vmrt:%s", id);
-        return wanted ? systemd_path(wanted, arena, path, err)
-                      : error_set(err, ENOMEM, "out of memory");
-    }
-    *path = wanted && wanted[0] ? wanted : id;
-    for (const char *p = *path; (p = strstr(p, "..")) != NULL; p++)
-        if ((p == *path || p[-1] == '/') && (p[2] == '/' || p[2] == '\0'))
-            return error_set(err, EINVAL,
-                             "config.json: linux.cgroupsPath: \"..\" is not allowed in \"%s\"",
-                             *path);
-    return 0;
-}
 
 /* One line of /proc/self/mountinfo (proc(5)). Return: true when it is a control group hierarchy. */
 static bool parse_mount(char *line, struct hierarchy *out)
@@ -183,40 +114,12 @@ static int own_path(const struct hierarchy *hierarchy, char *out, size_t size)
     return 0;
 }
 
-int cgroup_write_file(const char *path, const char *file, const char *text)
-{
-    _cleanup_close_ int directory = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    _cleanup_close_ int fd = -1;
-
-    if (directory < 0)
-        return -errno;
-    fd = openat(directory, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd < 0)
-        return -errno;
-    return fd_write_full(fd, text, strlen(text));
-}
-
-static int read_value(const char *path, const char *file, char *out, size_t size)
-{
-    char name[PATH_MAX];
-    _cleanup_free_ char *text = NULL;
-    int ret;
-
-    if (snprintf(name, sizeof(name), "%s/%s", path, file) >= (int)sizeof(name))
-        return -ENAMETOOLONG;
-    ret = fd_read_file(AT_FDCWD, name, 65536, &text, NULL);
-    if (ret < 0)
-        return ret;
-    text[strcspn(text, "\n")] = '\0';
-    return snprintf(out, size, "%s", text) < (int)size ? 0 : -E2BIG;
-}
-
 /* Enables what @path has for its children, one by one: a controller may be in use otherwise. */
 static void enable_controllers(const char *path)
 {
     char available[1024], *save = NULL;
 
-    if (read_value(path, "cgroup.controllers", available, sizeof(available)) < 0)
+    if (cgroup_read_file(path, "cgroup.controllers", available, sizeof(available)) < 0)
         return;
     for (char *name = strtok_r(available, " ", &save); name; name = strtok_r(NULL, " ", &save)) {
         char order[128];
@@ -234,17 +137,18 @@ static void inherit_cpuset(const char *parent, const char *path)
     for (size_t i = 0; i < 2; i++) {
         char value[4096];
 
-        if (read_value(path, files[i], value, sizeof(value)) == 0 && !value[0] &&
-            read_value(parent, files[i], value, sizeof(value)) == 0)
+        if (cgroup_read_file(path, files[i], value, sizeof(value)) == 0 && !value[0] &&
+            cgroup_read_file(parent, files[i], value, sizeof(value)) == 0)
             (void)cgroup_write_file(path, files[i], value);
     }
 }
 
 /* Makes the directory and its parents below the hierarchy's mount point. */
-static int make_directories(const struct hierarchy *hierarchy, const char *path, struct error *err)
+static int make_directories(const struct cgroup *cgroup, size_t index, struct error *err)
 {
+    const char *path = cgroup->paths[index];
     char partial[PATH_MAX], parent[PATH_MAX];
-    size_t at = strlen(hierarchy->mount);
+    size_t at = strlen(cgroup->mounts[index]);
 
     if (snprintf(partial, sizeof(partial), "%s", path) >= (int)sizeof(partial))
         return error_set(err, ENAMETOOLONG, "linux.cgroupsPath is too long");
@@ -256,11 +160,11 @@ static int make_directories(const struct hierarchy *hierarchy, const char *path,
             return 0;
         snprintf(parent, sizeof(parent), "%.*s", (int)at, path);
         partial[end] = '\0';
-        if (hierarchy->v2)
+        if (cgroup->unified[index])
             enable_controllers(parent);
         if (mkdir(partial, 0755) < 0 && errno != EEXIST)
             return error_set_errno(err, "control group %s", partial);
-        if (strstr(hierarchy->controllers, "cpuset"))
+        if (strstr(cgroup->controllers[index], "cpuset"))
             inherit_cpuset(parent, partial);
         partial[end] = path[end];
         at = end;
@@ -281,10 +185,10 @@ static const char *join(const struct hierarchy *hierarchy, const char *path, str
     return arena_format(arena, "%s%s/%s", hierarchy->mount, strcmp(own, "/") == 0 ? "" : own, path);
 }
 
-int cgroup_create(const char *path, struct cgroup *cgroup, struct arena *arena, struct error *err)
+int cgroup_find(const char *path, struct cgroup *cgroup, struct arena *arena, struct error *err)
 {
     struct hierarchy *list = arena_array(arena, CGROUP_PATHS_MAX, sizeof(*list));
-    int count, ret = 0;
+    int count;
 
     memset(cgroup, 0, sizeof(*cgroup));
     if (!list)
@@ -293,21 +197,36 @@ int cgroup_create(const char *path, struct cgroup *cgroup, struct arena *arena, 
     if (count < 0)
         return count;
     cgroup->v2 = count == 1 && list[0].v2;
-    for (int i = 0; ret == 0 && i < count; i++) {
+    for (int i = 0; i < count; i++) {
         const char *directory = join(&list[i], path, arena);
 
         if (!directory)
-            ret = error_set(err, EIO, "cannot find the own control group in /proc/self/cgroup");
-        else
-            ret = make_directories(&list[i], directory, err);
-        if (ret < 0)
-            break;
-        cgroup->paths[cgroup->count] = directory;
-        cgroup->controllers[cgroup->count++] = list[i].controllers;
+            return error_set(err, EIO, "cannot find the own control group in /proc/self/cgroup");
+        cgroup->mounts[i] = list[i].mount;
+        cgroup->paths[i] = directory;
+        cgroup->controllers[i] = list[i].controllers;
+        cgroup->unified[i] = list[i].v2;
+        cgroup->count++;
     }
+    return 0;
+}
+
+int cgroup_make(const struct cgroup *cgroup, struct error *err)
+{
+    int ret = 0;
+
+    for (size_t i = 0; ret == 0 && i < cgroup->count; i++)
+        ret = make_directories(cgroup, i, err);
     if (ret < 0)
         (void)cgroup_remove(cgroup, NULL);
     return ret;
+}
+
+int cgroup_create(const char *path, struct cgroup *cgroup, struct arena *arena, struct error *err)
+{
+    int ret = cgroup_find(path, cgroup, arena, err);
+
+    return ret == 0 ? cgroup_make(cgroup, err) : ret;
 }
 
 int cgroup_apply(const struct cgroup *cgroup, const struct cgroup_limits *limits, struct error *err)
@@ -333,81 +252,4 @@ int cgroup_add(const struct cgroup *cgroup, pid_t pid, struct error *err)
                              strerror(-ret));
     }
     return 0;
-}
-
-/* Removes the directories below @path, deepest first. */
-static void remove_children(const char *path, unsigned int depth)
-{
-    DIR *directory = depth < 16 ? opendir(path) : NULL;
-    struct dirent *entry;
-
-    while (directory && (entry = readdir(directory))) {
-        char child[PATH_MAX];
-
-        if (entry->d_type != DT_DIR || entry->d_name[0] == '.' ||
-            snprintf(child, sizeof(child), "%s/%s", path, entry->d_name) >= (int)sizeof(child))
-            continue;
-        remove_children(child, depth + 1);
-        (void)rmdir(child);
-    }
-    if (directory)
-        closedir(directory);
-}
-
-/* Sleeps until the group may have emptied: v2 says so, v1 has nobody to ask. */
-static void wait_for_change(const char *path, int milliseconds)
-{
-    char name[PATH_MAX + 32];
-    _cleanup_close_ int fd = -1;
-    struct pollfd poller = { .events = POLLPRI };
-
-    snprintf(name, sizeof(name), "%s/cgroup.events", path);
-    fd = open(name, O_RDONLY | O_CLOEXEC);
-    if (fd >= 0) {
-        char text[256];
-
-        /* The event is one after the last read. */
-        if (fd_read_full(fd, text, sizeof(text)) < 0)
-            return;
-    }
-    poller.fd = fd;
-    (void)poll(&poller, 1, fd >= 0 ? milliseconds : 10);
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-static int remove_directory(const char *path, int64_t deadline, struct error *err)
-{
-    for (;;) {
-        if (rmdir(path) == 0 || errno == ENOENT)
-            return 0;
-        if (errno != EBUSY)
-            return error_set_errno(err, "control group %s", path);
-        remove_children(path, 0);
-        if (rmdir(path) == 0)
-            return 0;
-        if (now_ms() >= deadline)
-            return error_set(err, EBUSY, "control group %s: processes are still in it", path);
-        wait_for_change(path, 100);
-    }
-}
-
-int cgroup_remove(const struct cgroup *cgroup, struct error *err)
-{
-    int64_t deadline = now_ms() + REMOVE_TIMEOUT_MS;
-    int ret = 0;
-
-    for (size_t i = 0; i < cgroup->count; i++) {
-        int one = remove_directory(cgroup->paths[i], deadline, ret == 0 ? err : NULL);
-
-        if (ret == 0)
-            ret = one;
-    }
-    return ret;
 }

@@ -69,18 +69,20 @@ static bool swap_max(const struct cgroup_limits *l, char *out, size_t size)
     return true;
 }
 
-/* Shares 2..262144 to weight 1..10000, as runc and systemd do. */
-static bool cpu_weight(const struct cgroup_limits *l, char *out, size_t size)
+uint64_t cgroup_cpu_weight(int64_t shares)
 {
-    int64_t shares = l->cpu_shares;
-
-    if (shares == SPEC_UNSET || shares == 0)
-        return false;
     if (shares < 2)
         shares = 2;
     if (shares > 262144)
         shares = 262144;
-    return format_number(1 + ((shares - 2) * 9999) / 262142, out, size);
+    return 1 + ((uint64_t)(shares - 2) * 9999) / 262142;
+}
+
+static bool cpu_weight(const struct cgroup_limits *l, char *out, size_t size)
+{
+    if (l->cpu_shares == SPEC_UNSET || l->cpu_shares == 0)
+        return false;
+    return format_number((int64_t)cgroup_cpu_weight(l->cpu_shares), out, size);
 }
 
 static bool cpu_max(const struct cgroup_limits *l, char *out, size_t size)
@@ -133,6 +135,11 @@ static bool v1_memory_swap(const struct cgroup_limits *l, char *out, size_t size
     return format_bytes(l->memory_swap, "-1", out, size);
 }
 
+static bool v1_swappiness(const struct cgroup_limits *l, char *out, size_t size)
+{
+    return l->has_swappiness && format_number((int64_t)l->swappiness, out, size);
+}
+
 static bool v1_cpu_shares(const struct cgroup_limits *l, char *out, size_t size)
 {
     return l->cpu_shares != 0 && format_number(l->cpu_shares, out, size);
@@ -165,6 +172,7 @@ static const struct limit_row rows_v1[] = {
     { "memory.limit_in_bytes", "memory", "memory.limit", v1_memory_limit, false },
     { "memory.memsw.limit_in_bytes", "memory", "memory.swap", v1_memory_swap, true },
     { "memory.soft_limit_in_bytes", "memory", "memory.reservation", v1_memory_soft, false },
+    { "memory.swappiness", "memory", "memory.swappiness", v1_swappiness, false },
     { "cpu.idle", "cpu", "cpu.idle", cpu_idle, true },
     { "cpu.shares", "cpu", "cpu.shares", v1_cpu_shares, false },
     { "cpu.cfs_period_us", "cpu", "cpu.period", v1_cpu_period, false },
@@ -174,8 +182,7 @@ static const struct limit_row rows_v1[] = {
     { "cpuset.mems", "cpuset", "cpu.mems", cpuset_mems, false },
 };
 
-/* Is @name one of the comma-separated @list? */
-static bool list_has(const char *list, const char *name)
+bool cgroup_has_controller(const char *list, const char *name)
 {
     size_t length = strlen(name);
 
@@ -199,28 +206,55 @@ static int write_unified(const char *path, const struct cgroup_limits *limits, s
     return 0;
 }
 
+static bool is_asked(const struct limit_row *row, const char *controllers, bool v2,
+                     const struct cgroup_limits *limits, char *text, size_t size)
+{
+    return (v2 || cgroup_has_controller(controllers, row->controller)) &&
+           row->format(limits, text, size);
+}
+
+static int write_row(const char *path, const struct limit_row *row, const char *text,
+                     struct error *err)
+{
+    int ret = cgroup_write_file(path, row->file, text);
+
+    if (ret == 0 || (ret == -ENOENT && row->optional))
+        return 0;
+    if (ret == -ENOENT)
+        return error_set(err, ENOTSUP,
+                         "linux.resources.%s: the \"%s\" controller is not available in %s",
+                         row->field, row->controller, path);
+    return error_set(err, -ret, "linux.resources.%s: cannot write \"%s\" to %s/%s: %s", row->field,
+                     text, path, row->file, strerror(-ret));
+}
+
+/*
+ * Some files must agree with each other at every moment (v1: memory with memory and swap, period
+ * with quota): what is invalid beside the old value of its neighbour is written again once that
+ * has its new one.
+ */
 int cgroup_write_limits(const char *path, const char *controllers, bool v2,
                         const struct cgroup_limits *limits, struct error *err)
 {
     const struct limit_row *rows = v2 ? rows_v2 : rows_v1;
     size_t count = v2 ? COUNT(rows_v2) : COUNT(rows_v1);
+    uint64_t again = 0;
+    char text[4096];
+    int ret = 0;
 
-    for (size_t i = 0; i < count; i++) {
-        char text[4096];
-        int ret;
-
-        if ((!v2 && !list_has(controllers, rows[i].controller)) ||
-            !rows[i].format(limits, text, sizeof(text)))
+    for (size_t i = 0; ret == 0 && i < count; i++) {
+        if (!is_asked(&rows[i], controllers, v2, limits, text, sizeof(text)))
             continue;
-        ret = cgroup_write_file(path, rows[i].file, text);
-        if (ret == 0 || (ret == -ENOENT && rows[i].optional))
-            continue;
-        if (ret == -ENOENT)
-            return error_set(err, ENOTSUP,
-                             "linux.resources.%s: the \"%s\" controller is not available in %s",
-                             rows[i].field, rows[i].controller, path);
-        return error_set(err, -ret, "linux.resources.%s: cannot write \"%s\" to %s/%s: %s",
-                         rows[i].field, text, path, rows[i].file, strerror(-ret));
+        ret = write_row(path, &rows[i], text, err);
+        if (ret == -EINVAL) {
+            again |= 1ull << i;
+            ret = 0;
+        }
     }
-    return v2 ? write_unified(path, limits, err) : 0;
+    for (size_t i = 0; ret == 0 && i < count; i++)
+        if ((again & 1ull << i) && is_asked(&rows[i], controllers, v2, limits, text, sizeof(text)))
+            ret = write_row(path, &rows[i], text, err);
+    if (ret == 0)
+        ret = cgroup_write_io(path, controllers, v2, limits, err);
+    return ret == 0 && v2 ? write_unified(path, limits, err) : ret;
 }

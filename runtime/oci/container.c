@@ -112,13 +112,18 @@ static int read_cgroup(struct container *container, struct error *err)
 {
     struct json cgroup = json_member(&container->document, "cgroup");
     struct json v2 = json_member(&cgroup, "v2"), paths = json_member(&cgroup, "paths");
-    const char **list = NULL;
+    struct json controllers = json_member(&cgroup, "controllers");
+    const char **list = NULL, **names = NULL;
     int ret = json_bool(&v2, &container->cgroup.v2, err);
 
     if (ret == 0)
         ret = bind_strings(&paths, &list, &container->arena, err);
-    for (; ret == 0 && list && *list && container->cgroup.count < CGROUP_PATHS_MAX; list++)
+    if (ret == 0)
+        ret = bind_strings(&controllers, &names, &container->arena, err);
+    for (; ret == 0 && list && *list && container->cgroup.count < CGROUP_PATHS_MAX; list++) {
+        container->cgroup.controllers[container->cgroup.count] = names && *names ? *names++ : "";
         container->cgroup.paths[container->cgroup.count++] = *list;
+    }
     return ret;
 }
 
@@ -152,6 +157,10 @@ static int read_state(struct container *container, const char *text, struct erro
         { "created", BIND_STRING, offsetof(struct container, created), "a time" },
         { "pid", BIND_I64, offsetof(struct container, pid), "a process id" },
         { "pid_start_time", BIND_U64, offsetof(struct container, start_time), "a start time" },
+        { "scope", BIND_STRING, offsetof(struct container, scope.name), NULL },
+        { "user_scope", BIND_BOOL, offsetof(struct container, scope.user), NULL },
+        { "memory_mib", BIND_U32, offsetof(struct container, memory_mib), NULL },
+        { "memory_limit", BIND_I64, offsetof(struct container, memory_limit), NULL },
         { "complete", BIND_BOOL, offsetof(struct container, complete), "true or false" },
         { "started", BIND_BOOL, offsetof(struct container, started), "true or false" },
     };
@@ -217,6 +226,8 @@ int container_save(const struct container *container, struct error *err)
     json_put_string(gen, "bundle", container->bundle);
     json_put_string(gen, "rootfs", container->rootfs);
     json_put_string(gen, "created", container->created);
+    json_put_int(gen, "memory_mib", container->memory_mib);
+    json_put_int(gen, "memory_limit", container->memory_limit);
     json_put_bool(gen, "complete", container->complete);
     json_put_bool(gen, "started", container->started);
     put_pairs(gen, "annotations", container->annotations, container->annotation_count);
@@ -228,7 +239,14 @@ int container_save(const struct container *container, struct error *err)
     for (size_t i = 0; i < container->cgroup.count; i++)
         json_put_string(gen, NULL, container->cgroup.paths[i]);
     yajl_gen_array_close(gen);
+    json_put_key(gen, "controllers");
+    yajl_gen_array_open(gen);
+    for (size_t i = 0; i < container->cgroup.count; i++)
+        json_put_string(gen, NULL, container->cgroup.controllers[i]);
+    yajl_gen_array_close(gen);
     yajl_gen_map_close(gen);
+    json_put_string(gen, "scope", container->scope.name);
+    json_put_bool(gen, "user_scope", container->scope.user);
     yajl_gen_map_close(gen);
     ret = json_take_text(gen, &text);
     if (ret == 0)
@@ -249,7 +267,9 @@ enum container_status container_status(const struct container *container)
     protocol_begin(&request, CONTROL_STATUS, 0, 0);
     ret = control_ask(container->directory, &request, STATUS_TIMEOUT_MS, &answer);
     if (ret == 0 && answer.code == 0)
-        return strcmp(answer.state, "created") == 0 ? CONTAINER_CREATED : CONTAINER_RUNNING;
+        return strcmp(answer.state, "created") == 0  ? CONTAINER_CREATED
+               : strcmp(answer.state, "paused") == 0 ? CONTAINER_PAUSED
+                                                     : CONTAINER_RUNNING;
     if (!process_is_alive((pid_t)container->pid, container->start_time))
         return CONTAINER_STOPPED;
     /* It lives but is too busy to answer, or is on its way out: what we know ourselves. */
@@ -259,9 +279,8 @@ enum container_status container_status(const struct container *container)
 const char *container_status_name(enum container_status status)
 {
     static const char *const names[] = {
-        [CONTAINER_CREATING] = "creating",
-        [CONTAINER_CREATED] = "created",
-        [CONTAINER_RUNNING] = "running",
+        [CONTAINER_CREATING] = "creating", [CONTAINER_CREATED] = "created",
+        [CONTAINER_RUNNING] = "running",   [CONTAINER_PAUSED] = "paused",
         [CONTAINER_STOPPED] = "stopped",
     };
 
@@ -343,6 +362,14 @@ int container_discard(const char *root, struct container *container, struct erro
     if (container->made_root)
         (void)rmdir(root);
     return 0;
+}
+
+int container_remove_cgroup(struct container *container, struct error *err)
+{
+    int ret = container->scope.name ? scope_stop(&container->scope, err) : 0;
+    int removed = cgroup_remove(&container->cgroup, ret == 0 ? err : NULL);
+
+    return ret == 0 ? removed : ret;
 }
 
 void container_close(struct container *container)

@@ -17,6 +17,7 @@
 #include "lib/error.h"
 #include "lib/json.h"
 #include "oci/cgroup.h"
+#include "oci/scope.h"
 #include "oci/spec.h"
 
 #define CONTAINER_STATE   "state.json"
@@ -27,6 +28,7 @@ enum container_status {
     CONTAINER_CREATING,
     CONTAINER_CREATED,
     CONTAINER_RUNNING,
+    CONTAINER_PAUSED,
     CONTAINER_STOPPED,
 };
 
@@ -42,8 +44,11 @@ struct container {
     int64_t pid;
     uint64_t start_time; /* field 22 of /proc/PID/stat: tells a pid from its next owner */
     struct cgroup cgroup;
-    bool complete; /* create has succeeded */
-    bool started;  /* start has succeeded */
+    struct scope scope;   /* its name is NULL without systemd */
+    uint32_t memory_mib;  /* RAM of the machine */
+    int64_t memory_limit; /* the container's as last asked for, bytes; 0 or less: none */
+    bool complete;        /* create has succeeded */
+    bool started;         /* start has succeeded */
 };
 
 /* Checks an id: [A-Za-z0-9_+.-]+ and not "." or "..". Return: 0 or -EINVAL. */
@@ -86,6 +91,9 @@ void container_put_state(yajl_gen gen, const struct container *container,
 /* The same as text that the caller frees; indented unless it is for hooks. */
 char *container_state_text(const struct container *container, enum container_status status,
                            enum container_form form);
+
+/* Ends what systemd knows of it and removes its control group. Return: 0 or -errno. */
+int container_remove_cgroup(struct container *container, struct error *err);
 
 /* Removes the state directory and everything in it. Return: 0 or -errno. */
 int container_discard(const char *root, struct container *container, struct error *err);

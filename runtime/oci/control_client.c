@@ -42,6 +42,18 @@ static void copy_text(const struct protocol_reader *fields, uint16_t tag, char *
         snprintf(out, size, "%s", protocol_string(&field, &bad));
 }
 
+static void copy_stats(struct protocol_reader fields, struct control_answer *answer)
+{
+    struct protocol_field field;
+    bool bad = false;
+
+    while (protocol_next(&fields, &field) == 1)
+        if (field.tag >= FIELD_STAT_PIDS && field.tag <= FIELD_STAT_CPU_SYSTEM) {
+            answer->stats[field.tag - FIELD_STAT_PIDS] = protocol_u64(&field, &bad);
+            answer->has_stat[field.tag - FIELD_STAT_PIDS] = !bad;
+        }
+}
+
 static int parse_answer(const uint8_t *packet, size_t length, struct control_answer *answer)
 {
     struct protocol_header header;
@@ -59,18 +71,21 @@ static int parse_answer(const uint8_t *packet, size_t length, struct control_ans
     answer->code = protocol_u64(&field, &bad);
     copy_text(&fields, FIELD_TEXT, answer->text, sizeof(answer->text));
     copy_text(&fields, FIELD_STATE, answer->state, sizeof(answer->state));
+    copy_stats(fields, answer);
     return bad || answer->code > 4095 ? -EPROTO : 0;
 }
 
-static int exchange(int fd, const struct protocol_writer *request, int timeout_ms,
-                    struct control_answer *answer)
+int control_exchange(int fd, struct protocol_writer *request, const int *fds, size_t fd_count,
+                     int timeout_ms, struct control_answer *answer)
 {
     _cleanup_free_ uint8_t *packet = NULL;
     struct pollfd polled = { .fd = fd, .events = POLLIN };
     ssize_t length;
     int n;
 
-    n = fd_send_message(fd, request->data, request->length, NULL, 0);
+    if (protocol_finish(request) < 0)
+        return -EMSGSIZE;
+    n = fd_send_message(fd, request->data, request->length, fds, fd_count);
     if (n < 0)
         return n == -EPIPE || n == -ECONNRESET ? -ENOTCONN : n;
     do
@@ -87,28 +102,42 @@ static int exchange(int fd, const struct protocol_writer *request, int timeout_m
     return length < 0 ? (int)length : parse_answer(packet, (size_t)length, answer);
 }
 
-int control_ask(int directory, struct protocol_writer *request, int timeout_ms,
-                struct control_answer *answer)
+int control_tell(int fd, struct protocol_writer *request)
+{
+    int ret = protocol_finish(request);
+
+    if (ret == 0)
+        ret = fd_send_message(fd, request->data, request->length, NULL, 0);
+    free(request->data);
+    request->data = NULL;
+    return ret;
+}
+
+int control_connect(int directory, int timeout_ms)
 {
     _cleanup_close_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     /* A full backlog makes connect(2) wait. */
     struct timeval limit = { .tv_sec = timeout_ms / 1000, .tv_usec = timeout_ms % 1000 * 1000 };
     struct sockaddr_un address;
-    int ret;
 
     socket_address(directory, &address);
     if (fd < 0)
-        ret = -errno;
-    else if (timeout_ms >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
-        ret = -errno;
-    else if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
-        ret = errno == ECONNREFUSED || errno == ENOENT ? -ENOTCONN
-              : errno == EAGAIN                        ? -ETIMEDOUT
-                                                       : -errno;
-    else if (protocol_finish(request) < 0)
-        ret = -EMSGSIZE;
-    else
-        ret = exchange(fd, request, timeout_ms, answer);
+        return -errno;
+    if (timeout_ms >= 0 && setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
+        return -errno;
+    if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        return errno == ECONNREFUSED || errno == ENOENT ? -ENOTCONN
+               : errno == EAGAIN                        ? -ETIMEDOUT
+                                                        : -errno;
+    return steal_fd(&fd);
+}
+
+int control_ask(int directory, struct protocol_writer *request, int timeout_ms,
+                struct control_answer *answer)
+{
+    _cleanup_close_ int fd = control_connect(directory, timeout_ms);
+    int ret = fd < 0 ? fd : control_exchange(fd, request, NULL, 0, timeout_ms, answer);
+
     free(request->data);
     request->data = NULL;
     return ret;

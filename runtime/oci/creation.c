@@ -15,13 +15,18 @@
 
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "oci/console.h"
 #include "oci/control_client.h"
 #include "oci/fields.h"
 #include "oci/files.h"
 #include "oci/hooks.h"
 #include "oci/monitor.h"
+#include "oci/notify.h"
+#include "oci/pidfile.h"
 #include "oci/plan.h"
 #include "oci/process.h"
+#include "oci/relay.h"
+#include "oci/scope.h"
 #include "oci/settings.h"
 
 /* Everything one creation holds, so that it can be let go in one place. */
@@ -34,17 +39,33 @@ struct creation {
     struct settings settings;
     struct plan plan;
     struct machine_files files;
-    int control;
+    int control, notify;
+    struct console console;
+    int console_socket; /* connected */
     struct monitor monitor;
-    bool reserved; /* the state directory is ours */
+    bool reserved;    /* the state directory is ours */
+    bool hooks_began; /* prestart was reached */
 };
+
+/* In the foreground the terminal is as large as our own. */
+static void take_own_size(struct creation *c)
+{
+    struct winsize size;
+
+    if (!c->spec.process.terminal || c->request->detach || !relay_own_size(&size))
+        return;
+    c->spec.process.console_rows = size.ws_row;
+    c->spec.process.console_columns = size.ws_col;
+}
 
 static int decide(struct creation *c, struct error *err)
 {
     char config[PATH_MAX + 16];
     struct plan_request request = { .id = c->request->id,
                                     .bundle = c->bundle,
-                                    .systemd_cgroup = c->request->systemd_cgroup };
+                                    .systemd_cgroup = c->request->systemd_cgroup,
+                                    .notify = c->request->notify_socket };
+    struct json section, resources;
     int ret;
 
     if (!realpath(c->request->bundle, c->bundle))
@@ -53,13 +74,18 @@ static int decide(struct creation *c, struct error *err)
     ret = spec_load(c->request->config ? c->request->config : config, &c->spec, &c->config, err);
     if (ret == 0)
         ret = fields_check(&c->spec.document, err);
-    if (ret == 0 && c->request->console_socket)
-        /* Terminals are refused above; without one, runc says this. */
-        ret = error_set(err, EINVAL,
-                        "cannot use console socket if vmrt will not detach or allocate tty");
+    if (ret == 0)
+        ret = console_check(c->spec.process.terminal, c->request->detach,
+                            c->request->console_socket, err);
+    if (ret == 0)
+        take_own_size(c);
     if (ret == 0)
         ret = settings_load(c->request->host_settings, &c->spec, &c->settings, err);
-    return ret == 0 ? plan_make(&c->spec, &c->settings, &request, &c->plan, err) : ret;
+    if (ret == 0)
+        ret = plan_make(&c->spec, &c->settings, &request, &c->plan, err);
+    section = json_member(&c->spec.document, "linux");
+    resources = json_member(&section, "resources");
+    return ret == 0 ? cgroup_limits_read(&resources, &c->plan.limits, &c->plan.arena, err) : ret;
 }
 
 /* RFC 3339 with nanoseconds, trailing zeros cut, as Go prints it. */
@@ -88,6 +114,9 @@ static int describe_container(struct creation *c, struct error *err)
     container->oci_version = arena_strdup(arena, c->spec.oci_version);
     container->bundle = arena_strdup(arena, c->bundle);
     container->rootfs = arena_strdup(arena, c->plan.rootfs);
+    container->memory_mib = c->plan.memory_mib;
+    container->memory_limit =
+        c->spec.resources.memory_limit == SPEC_UNSET ? 0 : c->spec.resources.memory_limit;
     container->created = time_now(arena);
     container->annotations = arena_array(arena, c->spec.annotation_count, sizeof(struct spec_pair));
     if (!container->oci_version || !container->bundle || !container->rootfs ||
@@ -141,6 +170,41 @@ static int set_oom_score(const struct creation *c, struct error *err)
                    : 0;
 }
 
+/* Where it will be is written down before it is made, so that it can be found in any case. */
+static int make_cgroup(struct creation *c, struct error *err)
+{
+    struct container *container = c->container;
+    struct scope_request request = { .id = container->id,
+                                     .pid = c->monitor.pid,
+                                     .limits = &c->plan.limits };
+    const char *path = c->plan.cgroup_path;
+    struct cgroup found;
+    int ret = cgroup_find(path, &found, &container->arena, err);
+
+    if (ret == 0)
+        ret = cgroup_check_free(&found, err);
+    if (ret == 0 && c->request->systemd_cgroup)
+        ret =
+            cgroup_unit(c->spec.cgroups_path, container->id, &request.unit, &container->arena, err);
+    if (ret < 0)
+        return ret;
+    request.v2 = found.v2;
+    container->cgroup = found;
+    if (c->request->systemd_cgroup)
+        scope_describe(&request, &container->scope);
+    ret = container_save(container, err);
+    if (ret == 0 && c->request->systemd_cgroup) {
+        ret = scope_start(&request, &container->scope, &container->arena, &path, err);
+        /* The user's own manager has a group of its own, below which everything else is. */
+        if (ret == 0 && strcmp(path, c->plan.cgroup_path) != 0) {
+            ret = cgroup_find(path, &container->cgroup, &container->arena, err);
+            if (ret == 0)
+                ret = container_save(container, err);
+        }
+    }
+    return ret == 0 ? cgroup_make(&container->cgroup, err) : ret;
+}
+
 /* From here on `delete --force` finds what a killed create leaves behind. */
 static int place(struct creation *c, struct error *err)
 {
@@ -151,10 +215,7 @@ static int place(struct creation *c, struct error *err)
     ret = process_start_time(c->monitor.pid, &container->start_time);
     if (ret < 0)
         return error_set(err, -ret, "/proc/%d/stat: %s", (int)c->monitor.pid, strerror(-ret));
-    if (!c->request->no_cgroup)
-        ret = cgroup_create(c->plan.cgroup_path, &container->cgroup, &container->arena, err);
-    if (ret == 0)
-        ret = container_save(container, err);
+    ret = c->request->no_cgroup ? container_save(container, err) : make_cgroup(c, err);
     if (ret == 0)
         ret = cgroup_apply(&container->cgroup, &c->plan.limits, err);
     if (ret == 0)
@@ -174,42 +235,83 @@ static int run_hooks(struct creation *c, struct error *err)
     return ret == 0 ? hooks_run(&c->spec.hooks, HOOK_CREATE_RUNTIME, state, c->bundle, err) : ret;
 }
 
-/* Decimal without a newline: engines parse the whole file. */
-static int write_pid_file(const struct creation *c, struct error *err)
+static int open_console(struct creation *c, struct error *err)
 {
-    char text[16];
-    int ret;
+    const struct spec_process *process = &c->spec.process;
 
-    if (!c->request->pid_file)
-        return 0;
-    snprintf(text, sizeof(text), "%d", (int)c->monitor.pid);
-    ret = fd_write_file_atomic(AT_FDCWD, c->request->pid_file, text, strlen(text), 0644);
-    return ret < 0 ? error_set(err, -ret, "--pid-file %s: %s", c->request->pid_file, strerror(-ret))
-                   : 0;
+    if (c->request->console_socket) {
+        c->console_socket = console_connect(c->request->console_socket, err);
+        if (c->console_socket < 0)
+            return c->console_socket;
+    }
+    return console_open(&c->console, process->console_rows, process->console_columns, err);
 }
 
-static int build(struct creation *c, struct error *err)
+/* What connects the container with those who asked for it, opened while refusing is easy. */
+static int connect_outside(struct creation *c, struct error *err)
 {
-    struct monitor_request request = { .plan = &c->plan, .files = &c->files };
-    int ret = reserve(c, err);
+    int ret = 0;
 
-    if (ret < 0)
-        return ret;
-    request.control = c->control;
-    ret = monitor_spawn(&request, &c->monitor, err);
+    if (c->request->notify_socket) {
+        c->notify = notify_connect(c->request->notify_socket, err);
+        if (c->notify < 0)
+            return c->notify;
+    }
+    if (c->spec.process.terminal)
+        ret = open_console(c, err);
+    return ret;
+}
+
+static int start_machine(struct creation *c, struct error *err)
+{
+    struct monitor_request request = { .plan = &c->plan,
+                                       .files = &c->files,
+                                       .control = c->control,
+                                       .notify = c->notify,
+                                       .terminal = c->console.slave };
+    int ret = monitor_spawn(&request, &c->monitor, err);
+
     if (ret == 0)
         ret = place(c, err);
     if (ret == 0)
         ret = monitor_enter_namespaces(&c->monitor, err);
+    c->hooks_began = ret == 0;
     if (ret == 0)
         ret = run_hooks(c, err);
+    return ret == 0 ? monitor_start_vmm(&c->monitor, err) : ret;
+}
+
+static int build(struct creation *c, struct error *err)
+{
+    int ret = reserve(c, err);
+
     if (ret == 0)
-        ret = monitor_start_vmm(&c->monitor, err);
+        ret = connect_outside(c, err);
+    if (ret == 0)
+        ret = start_machine(c, err);
+    /* Held by us, the terminal would never hang up. */
+    fd_close(&c->console.slave);
+    if (ret == 0 && c->console_socket >= 0)
+        ret = console_send(c->console_socket, c->console.master, err);
     if (ret < 0)
         return ret;
     c->container->complete = true;
     ret = container_save(c->container, err);
-    return ret == 0 ? write_pid_file(c, err) : ret;
+    return ret == 0 ? pidfile_write(c->request->pid_file, c->monitor.pid, err) : ret;
+}
+
+/*
+ * runtime.md "Lifecycle": what fails from the prestart hooks on is followed by destroying the
+ * container, and that by its poststop hooks. As with runc, their own failures are only logged.
+ */
+static void run_poststop(struct creation *c)
+{
+    _cleanup_free_ char *state =
+        container_state_text(c->container, CONTAINER_STOPPED, CONTAINER_FOR_HOOKS);
+    struct error err;
+
+    if (state && hooks_run(&c->spec.hooks, HOOK_POSTSTOP, state, c->bundle, &err) < 0)
+        log_warning("%s", err.message);
 }
 
 /* Failures on the way out are worth a line, but the first one is the error. */
@@ -220,19 +322,24 @@ static void undo(struct creation *c)
     monitor_kill(&c->monitor);
     if (!c->reserved)
         return;
-    if (cgroup_remove(&c->container->cgroup, &err) < 0)
+    if (container_remove_cgroup(c->container, &err) < 0)
         log_debug("%s", err.message);
+    if (c->hooks_began)
+        run_poststop(c);
     if (container_discard(c->request->root, c->container, &err) < 0)
         log_debug("%s", err.message);
 }
 
-int creation_run(const struct creation_request *request, struct container *container,
+int creation_run(const struct creation_request *request, int *master, struct container *container,
                  struct error *err)
 {
     struct creation c = { .request = request,
                           .container = container,
                           .files = MACHINE_FILES_NONE,
                           .control = -1,
+                          .notify = -1,
+                          .console = CONSOLE_NONE,
+                          .console_socket = -1,
                           .monitor = { .pid = -1, .channel = -1, .ready = -1 } };
     int ret;
 
@@ -246,7 +353,12 @@ int creation_run(const struct creation_request *request, struct container *conta
         ret = build(&c, err);
     if (ret < 0)
         undo(&c);
+    else if (master)
+        *master = steal_fd(&c.console.master);
     monitor_release(&c.monitor);
+    console_close(&c.console);
+    fd_close(&c.console_socket);
+    fd_close(&c.notify);
     fd_close(&c.control);
     files_close(&c.files);
     plan_release(&c.plan);

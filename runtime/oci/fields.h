@@ -17,6 +17,9 @@
  */
 int fields_check(const struct json *document, struct error *err);
 
+/* The same for a part that comes as a document of its own; @path: what it is in config.json. */
+int fields_check_part(const struct json *part, const char *path, struct error *err);
+
 /* Prints the table as Markdown, for the documentation. */
 void fields_print(FILE *out);
 

@@ -16,8 +16,8 @@
 #include "oci/hooks.h"
 #include "oci/process.h"
 
-#define KILL_TIMEOUT_MS   10000
-#define SIGNAL_TIMEOUT_MS 10000
+#define KILL_TIMEOUT_MS    10000
+#define REQUEST_TIMEOUT_MS 10000
 
 /* Runs hooks of the config.json that was kept at create. */
 static int run_kept_hooks(const struct container *container, enum spec_hook_kind kind,
@@ -68,6 +68,8 @@ int lifecycle_start(struct container *container, struct error *err)
         return error_set(err, EINVAL, "cannot start an already running container");
     case CONTAINER_STOPPED:
         return error_set(err, EINVAL, "cannot start a container that has stopped");
+    case CONTAINER_PAUSED:
+        return error_set(err, EINVAL, "cannot start a container in the paused state");
     case CONTAINER_CREATING:
     default:
         return error_set(err, EINVAL, "cannot start a container in the creating state");
@@ -84,21 +86,49 @@ int lifecycle_start(struct container *container, struct error *err)
     return ret;
 }
 
+/* One request that is only done or not. @what: for a socket that does not answer. */
+static int ask(const struct container *container, struct protocol_writer *request, const char *what,
+               struct error *err)
+{
+    struct control_answer answer;
+    int ret = control_ask(container->directory, request, REQUEST_TIMEOUT_MS, &answer);
+
+    if (ret == -ENOTCONN)
+        return error_set(err, ESRCH, "container not running");
+    if (ret < 0)
+        return error_set(err, -ret, "cannot %s the container: %s", what, strerror(-ret));
+    return answer.code ? error_set(err, (int)answer.code, "%s", answer.text) : 0;
+}
+
 static int signal_guest(const struct container *container, int number, bool all, struct error *err)
 {
     struct protocol_writer request = { 0 };
-    struct control_answer answer;
-    int ret;
 
     protocol_begin(&request, CONTROL_SIGNAL, 0, 0);
     protocol_put_u64(&request, FIELD_SIGNAL, (uint64_t)number);
     protocol_put_u64(&request, FIELD_ALL, all);
-    ret = control_ask(container->directory, &request, SIGNAL_TIMEOUT_MS, &answer);
-    if (ret == -ENOTCONN)
-        return error_set(err, ESRCH, "container not running");
-    if (ret < 0)
-        return error_set(err, -ret, "cannot signal the container: %s", strerror(-ret));
-    return answer.code ? error_set(err, (int)answer.code, "%s", answer.text) : 0;
+    return ask(container, &request, "signal", err);
+}
+
+int lifecycle_pause(const struct container *container, struct error *err)
+{
+    enum container_status status = container_status(container);
+    struct protocol_writer request = { 0 };
+
+    if (status != CONTAINER_CREATED && status != CONTAINER_RUNNING)
+        return error_set(err, status == CONTAINER_PAUSED ? EBUSY : ESRCH, "container not running");
+    protocol_begin(&request, CONTROL_PAUSE, 0, 0);
+    return ask(container, &request, "pause", err);
+}
+
+int lifecycle_resume(const struct container *container, struct error *err)
+{
+    struct protocol_writer request = { 0 };
+
+    if (container_status(container) != CONTAINER_PAUSED)
+        return error_set(err, EINVAL, "container not paused");
+    protocol_begin(&request, CONTROL_RESUME, 0, 0);
+    return ask(container, &request, "resume", err);
 }
 
 int lifecycle_signal(const struct container *container, int number, bool all, struct error *err)
@@ -112,6 +142,7 @@ int lifecycle_signal(const struct container *container, int number, bool all, st
     /* Every process of the container goes with the machine, whatever the guest thinks of it. */
     if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0)
         return error_set(err, errno, "container not running");
+    cgroup_thaw(&container->cgroup);
     return 0;
 }
 
@@ -125,7 +156,12 @@ static int end_process(const struct container *container, bool force, struct err
     if (status != CONTAINER_CREATED && !force)
         return error_set(err, EBUSY, "cannot delete container %s that is not stopped: %s",
                          container->id, container_status_name(status));
-    ret = process_kill((pid_t)container->pid, container->start_time, KILL_TIMEOUT_MS);
+    /* Killed where it is frozen, it dies when it is let go. */
+    ret = lifecycle_signal(container, SIGKILL, true, NULL);
+    if (ret == 0)
+        ret = process_kill((pid_t)container->pid, container->start_time, KILL_TIMEOUT_MS);
+    else if (ret == -ESRCH)
+        ret = 0;
     if (ret == -ETIMEDOUT)
         return error_set(err, ETIMEDOUT, "container init still running");
     return ret < 0 ? error_set(err, -ret, "cannot kill the container: %s", strerror(-ret)) : 0;
@@ -137,7 +173,7 @@ int lifecycle_delete(const char *root, struct container *container, bool force, 
     int ret = end_process(container, force, err);
 
     if (ret == 0)
-        ret = cgroup_remove(&container->cgroup, err);
+        ret = container_remove_cgroup(container, err);
     if (ret < 0)
         return ret;
     /* A container that create did not finish was never there for its hooks. config.md

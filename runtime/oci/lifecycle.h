@@ -21,6 +21,12 @@ int lifecycle_start(struct container *container, struct error *err);
  */
 int lifecycle_signal(const struct container *container, int number, bool all, struct error *err);
 
+/* Stops every vCPU. Return: 0, or -errno in runc's words when it does not run. */
+int lifecycle_pause(const struct container *container, struct error *err);
+
+/* Lets them go on. Return: 0, or -errno in runc's words when it is not paused. */
+int lifecycle_resume(const struct container *container, struct error *err);
+
 /**
  * lifecycle_delete() - remove a container: its processes when it may, its control group, its
  * state; poststop hooks run.

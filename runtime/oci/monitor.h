@@ -23,7 +23,9 @@
 struct monitor_request {
     struct plan *plan;
     const struct machine_files *files;
-    int control; /* listening control socket */
+    int control;  /* listening control socket */
+    int notify;   /* socket connected to the engine's NOTIFY_SOCKET; -1: none */
+    int terminal; /* slave of the process's terminal; -1: it has stdio */
 };
 
 struct monitor {

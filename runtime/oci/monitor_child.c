@@ -17,6 +17,7 @@
 
 #include "lib/fd.h"
 #include "lib/log.h"
+#include "oci/console.h"
 #include "oci/monitor.h"
 #include "oci/resolve.h"
 #include "oci/rootfs.h"
@@ -93,11 +94,15 @@ static int describe_machine(const struct monitor_request *request, const struct 
         return error_set(err, ENOMEM, "out of memory");
     vm->memory_mib = plan->memory_mib;
     vm->cpus = plan->cpus;
+    vm->affinity = plan->affinity;
+    vm->affinity_count = plan->affinity_count;
     vm->kvm_fd = request->files->kvm;
     vm->kernel_fd = request->files->kernel;
     vm->init_fd = request->files->init;
     vm->control_fd = request->control;
     vm->ready_fd = ready;
+    vm->notify_fd = request->notify;
+    vm->terminal = request->terminal >= 0;
     vm->log_fd = log_fd();
     vm->log_json = log_is_json();
     vm->console = request->files->console >= 0           ? CONSOLE_FD
@@ -112,6 +117,10 @@ static int describe_machine(const struct monitor_request *request, const struct 
     for (size_t i = 0; i < plan->mount_count; i++)
         if (plan->mounts[i].bind)
             vm->shares[plan->mounts[i].share].readonly = plan->mounts[i].readonly;
+    for (size_t i = 0; i < plan->hook_count; i++)
+        vm->shares[plan->hooks[i].share].readonly = true;
+    vm->affinity = plan->affinity;
+    vm->affinity_count = plan->affinity_count;
     vm->guest_fd = fd_memfd_sealed("vmrt-guest", plan->guest.data, plan->guest.length);
     if (vm->guest_fd < 0)
         return error_set(err, -vm->guest_fd, "memfd: %s", strerror(-vm->guest_fd));
@@ -137,8 +146,9 @@ static int write_plan(const struct vm_plan *vm, struct error *err)
 /* Everything but stdio and what the plan names is closed by the exec, whoever opened it. */
 static int keep_descriptors(const struct vm_plan *vm, int plan_fd, struct error *err)
 {
-    const int named[] = { plan_fd,      vm->kvm_fd,   vm->kernel_fd, vm->init_fd, vm->control_fd,
-                          vm->guest_fd, vm->ready_fd, vm->log_fd,    vm->proc_fd, vm->console_fd };
+    const int named[] = { plan_fd,        vm->kvm_fd,     vm->kernel_fd, vm->init_fd,
+                          vm->control_fd, vm->guest_fd,   vm->ready_fd,  vm->log_fd,
+                          vm->proc_fd,    vm->console_fd, vm->notify_fd };
 
     if (syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) < 0)
         return error_set_errno(err, "close_range");
@@ -176,6 +186,14 @@ int monitor_child(const struct monitor_request *request, int channel, int ready,
     umask(022);
     if (setsid() < 0)
         return error_set_errno(err, "setsid");
+    /* The engine's stdio is a log then; to be resized, the session must own the terminal. */
+    if (request->terminal >= 0) {
+        ret = console_adopt(request->terminal, err);
+        if (ret == 0)
+            ret = console_use(request->terminal, err);
+        if (ret < 0)
+            return ret;
+    }
     if (monitor_wait(channel) < 0)
         return error_set(err, EPIPE, "the runtime went away");
     ret = enter_namespaces(request->plan, err);

@@ -10,9 +10,12 @@
 
 struct mount_options {
     uint64_t flags;       /* MS_* without MS_BIND and MS_REC */
+    uint64_t cleared;     /* those that were asked not to be */
     bool bind, recursive; /* bind or rbind was among them */
     uint64_t propagation; /* MS_PRIVATE or MS_SLAVE, with MS_REC or not; 0: not given */
-    const char *data;     /* comma-separated; NULL: nothing left */
+    uint64_t attributes, attributes_clear; /* MOUNT_ATTR_* for the whole tree */
+    bool copyup;                           /* tmpcopyup */
+    const char *data;                      /* comma-separated; NULL: nothing left */
 };
 
 /**

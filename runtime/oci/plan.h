@@ -31,12 +31,20 @@ struct plan_mount {
     const char *target; /* absolute, without "." and ".." */
     const char *source; /* binds: absolute path on the host; else what the guest mounts */
     bool bind;          /* shared by the host */
-    bool recursive, readonly, is_file; /* binds only */
-    uint32_t share;                    /* binds only: index in the VM plan */
-    const char *type;                  /* guest mounts only */
-    uint64_t flags;                    /* MS_* */
-    uint64_t propagation;              /* MS_*, 0: not given */
+    bool recursive, readonly, is_file;     /* binds only */
+    uint32_t share;                        /* binds only: index in the VM plan */
+    const char *type;                      /* guest mounts only */
+    uint64_t flags;                        /* MS_* */
+    uint64_t propagation;                  /* MS_*, 0: not given */
+    uint64_t attributes, attributes_clear; /* MOUNT_ATTR_* for the whole tree */
+    bool copyup;                           /* tmpfs only: begins with what the mount point holds */
     const char *data;
+};
+
+/* A createContainer hook: a file of the host that the guest runs. */
+struct plan_hook {
+    const char *source; /* absolute, no symlinks */
+    uint32_t share;
 };
 
 struct plan_device {
@@ -55,6 +63,8 @@ struct plan {
 
     /* the machine */
     uint32_t memory_mib, cpus;
+    uint32_t *affinity; /* vCPU i runs on CPU affinity[i]; NULL: where the control group allows */
+    uint32_t affinity_count;
     const char *kernel;      /* NULL: the installed one */
     const char *kernel_args; /* NULL: none */
     const char *console;     /* "off", "stderr" or a path */
@@ -62,6 +72,8 @@ struct plan {
     /* the host's part */
     const char *network_path; /* network namespace to join; NULL: a new one */
     bool cgroup_namespace;
+    uint64_t namespaces; /* CLONE_NEW* of the guest */
+    bool notify;
     const char *cgroup_path; /* as cgroup_create() takes it */
     struct cgroup_limits limits;
 
@@ -70,6 +82,8 @@ struct plan {
     uint32_t share_count; /* share 0 is the root filesystem */
     struct plan_device *devices;
     size_t device_count;
+    struct plan_hook *hooks; /* one for each of spec->hooks.list[HOOK_CREATE_CONTAINER] */
+    size_t hook_count;
 
     /* the guest's part: one MESSAGE_CONTAINER */
     struct protocol_writer guest;
@@ -79,6 +93,7 @@ struct plan_request {
     const char *id;
     const char *bundle;  /* absolute */
     bool systemd_cgroup; /* cgroupsPath is "slice:prefix:name" */
+    bool notify;         /* the engine waits on NOTIFY_SOCKET: the workload gets one */
 };
 
 /**
@@ -91,7 +106,24 @@ int plan_make(const struct spec *spec, const struct settings *settings,
               const struct plan_request *request, struct plan *plan, struct error *err);
 void plan_release(struct plan *plan);
 
+/**
+ * plan_put_process() - append the fields of "the process" of MESSAGE_CONTAINER or MESSAGE_EXEC.
+ * @container: the container's own spec, whose seccomp profile and personality hold for all its
+ *             processes.
+ * @process: the process to run: that of @container, or one from spec_parse_process().
+ * Return: 0, or -errno naming the field that cannot be had.
+ */
+int plan_put_process(struct protocol_writer *writer, const struct spec *container,
+                     const struct spec_process *process, struct error *err);
+
 /* Parts of plan_make(). */
+int plan_namespaces(struct plan *plan, struct error *err);
+int plan_machine(struct plan *plan, const struct settings *settings, struct error *err);
+/* Which sysctls may be set: runc's rules. Return: 0 or -EINVAL naming the one that may not. */
+int plan_check_sysctl(const struct spec *spec, struct error *err);
+int plan_hooks(struct plan *plan, struct error *err);
+/* Appends the fields of all hooks that run in the guest. */
+int plan_put_hooks(struct protocol_writer *writer, const struct plan *plan, struct error *err);
 int plan_mounts(struct plan *plan, struct error *err);
 int plan_devices(struct plan *plan, struct error *err);
 int plan_guest(struct plan *plan, struct error *err);

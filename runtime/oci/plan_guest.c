@@ -1,11 +1,9 @@
 /* The guest's orders: one MESSAGE_CONTAINER (init/protocol.h). */
 #include <errno.h>
-#include <sched.h>
 #include <string.h>
 #include <sys/mount.h>
 
 #include "oci/plan.h"
-#include "oci/settings.h"
 
 #define FIRST_CONTAINER 0
 
@@ -13,46 +11,6 @@ static void put_strings(struct protocol_writer *writer, uint16_t tag, const char
 {
     for (; strings && *strings; strings++)
         protocol_put_string(writer, tag, *strings);
-}
-
-static void put_capabilities(struct protocol_writer *writer, const struct spec_capabilities *caps)
-{
-    size_t mark = protocol_open(writer, FIELD_CAPABILITIES);
-
-    protocol_put_u64(writer, FIELD_CAP_BOUNDING, caps->bounding);
-    protocol_put_u64(writer, FIELD_CAP_EFFECTIVE, caps->effective);
-    protocol_put_u64(writer, FIELD_CAP_INHERITABLE, caps->inheritable);
-    protocol_put_u64(writer, FIELD_CAP_PERMITTED, caps->permitted);
-    protocol_put_u64(writer, FIELD_CAP_AMBIENT, caps->ambient);
-    protocol_close(writer, mark);
-}
-
-static void put_process(struct protocol_writer *writer, const struct spec_process *process)
-{
-    put_strings(writer, FIELD_ARG, process->args);
-    for (const char **env = process->env; env && *env; env++)
-        if (!settings_is_variable(*env))
-            protocol_put_string(writer, FIELD_ENV, *env);
-    protocol_put_string(writer, FIELD_CWD, process->cwd);
-    protocol_put_u64(writer, FIELD_UID, process->uid);
-    protocol_put_u64(writer, FIELD_GID, process->gid);
-    for (size_t i = 0; i < process->group_count; i++)
-        protocol_put_u64(writer, FIELD_GROUP, process->groups[i]);
-    if (process->umask != SPEC_UNSET)
-        protocol_put_u64(writer, FIELD_UMASK, (uint64_t)process->umask);
-    put_capabilities(writer, &process->capabilities);
-    protocol_put_u64(writer, FIELD_NO_NEW_PRIVILEGES, process->no_new_privileges);
-    if (process->oom_score_adj != SPEC_UNSET)
-        protocol_put_u64(writer, FIELD_OOM_SCORE_ADJ, (uint64_t)process->oom_score_adj);
-    for (size_t i = 0; i < process->rlimit_count; i++) {
-        size_t mark = protocol_open(writer, FIELD_RLIMIT);
-
-        protocol_put_u64(writer, FIELD_RESOURCE, process->rlimits[i].resource);
-        protocol_put_u64(writer, FIELD_SOFT, process->rlimits[i].soft);
-        protocol_put_u64(writer, FIELD_HARD, process->rlimits[i].hard);
-        protocol_close(writer, mark);
-    }
-    protocol_put_u64(writer, FIELD_TERMINAL, process->terminal);
 }
 
 static void put_mount(struct protocol_writer *writer, const struct plan_mount *mount)
@@ -72,6 +30,12 @@ static void put_mount(struct protocol_writer *writer, const struct plan_mount *m
         if (mount->data)
             protocol_put_string(writer, FIELD_MOUNT_DATA, mount->data);
     }
+    if (mount->attributes)
+        protocol_put_u64(writer, FIELD_MOUNT_ATTRIBUTES, mount->attributes);
+    if (mount->attributes_clear)
+        protocol_put_u64(writer, FIELD_MOUNT_ATTRIBUTES_CLEAR, mount->attributes_clear);
+    if (mount->copyup)
+        protocol_put_u64(writer, FIELD_MOUNT_COPYUP, 1);
     if (mount->propagation)
         protocol_put_u64(writer, FIELD_MOUNT_PROPAGATION, mount->propagation);
     protocol_close(writer, mark);
@@ -104,21 +68,61 @@ static void put_sysctl(struct protocol_writer *writer, const struct spec *spec)
     }
 }
 
+static void put_map(struct protocol_writer *writer, uint16_t tag, const struct spec_id_map *maps,
+                    size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        size_t mark = protocol_open(writer, tag);
+
+        protocol_put_u64(writer, FIELD_ID_INSIDE, maps[i].inside);
+        protocol_put_u64(writer, FIELD_ID_OUTSIDE, maps[i].outside);
+        protocol_put_u64(writer, FIELD_ID_COUNT, maps[i].count);
+        protocol_close(writer, mark);
+    }
+}
+
+static void put_identity(struct protocol_writer *writer, const struct spec *spec)
+{
+    put_map(writer, FIELD_UID_MAP, spec->uid_maps, spec->uid_map_count);
+    put_map(writer, FIELD_GID_MAP, spec->gid_maps, spec->gid_map_count);
+    for (size_t i = 0; i < spec->time_offset_count; i++) {
+        size_t mark = protocol_open(writer, FIELD_TIME_OFFSET);
+
+        protocol_put_string(writer, FIELD_KEY, spec->time_offsets[i].clock);
+        protocol_put_u64(writer, FIELD_SECONDS, (uint64_t)spec->time_offsets[i].seconds);
+        protocol_put_u64(writer, FIELD_NANOSECONDS, spec->time_offsets[i].nanoseconds);
+        protocol_close(writer, mark);
+    }
+}
+
+static void put_resources(struct protocol_writer *writer, const struct plan *plan)
+{
+    int64_t pids = plan->spec->resources.pids_limit;
+
+    /* As runc: 0 asks for nothing, less for no limit. */
+    if (pids != SPEC_UNSET && pids != 0)
+        protocol_put_u64(writer, FIELD_PIDS_MAX, pids > 0 ? (uint64_t)pids : 0);
+    if (plan->notify) {
+        protocol_put_string(writer, FIELD_ENV, "NOTIFY_SOCKET=/run/notify/notify.sock");
+        protocol_put_u64(writer, FIELD_NOTIFY, 1);
+    }
+}
+
 int plan_guest(struct plan *plan, struct error *err)
 {
     struct protocol_writer *writer = &plan->guest;
     const struct spec *spec = plan->spec;
-    uint64_t namespaces = CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC;
+    int ret;
 
-    if (plan->cgroup_namespace)
-        namespaces |= CLONE_NEWCGROUP;
     protocol_begin(writer, MESSAGE_CONTAINER, FIRST_CONTAINER, 0);
-    put_process(writer, &spec->process);
+    ret = plan_put_process(writer, spec, &spec->process, err);
+    if (ret < 0)
+        return ret;
     protocol_put_string(writer, FIELD_ID, plan->id);
     protocol_put_string(writer, FIELD_HOSTNAME, plan->hostname);
     if (spec->domainname && spec->domainname[0])
         protocol_put_string(writer, FIELD_DOMAINNAME, spec->domainname);
-    protocol_put_u64(writer, FIELD_NAMESPACES, namespaces);
+    protocol_put_u64(writer, FIELD_NAMESPACES, plan->namespaces);
     protocol_put_u64(writer, FIELD_ROOT_SHARE, 0);
     protocol_put_u64(writer, FIELD_ROOT_READONLY, spec->root_readonly);
     for (size_t i = 0; i < plan->mount_count; i++)
@@ -127,6 +131,11 @@ int plan_guest(struct plan *plan, struct error *err)
     put_strings(writer, FIELD_READONLY_PATH, spec->readonly_paths);
     put_sysctl(writer, spec);
     put_devices(writer, plan);
+    put_identity(writer, spec);
+    put_resources(writer, plan);
+    ret = plan_put_hooks(writer, plan, err);
+    if (ret < 0)
+        return ret;
     if (protocol_finish(writer) < 0)
         return error_set(err, E2BIG,
                          "config.json: arguments, environment and mounts are larger than %u bytes "

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
@@ -98,37 +99,49 @@ int plan_add_device(struct plan *plan, const struct plan_device *device, struct 
     return 0;
 }
 
+/*
+ * A privileged container is given every device of the host: those that a guest lacks are left out,
+ * in one line for all of them.
+ */
+static int leave_out(struct plan *plan, const struct spec_device *d, size_t index, char *list,
+                     size_t size, struct error *err)
+{
+    size_t used = strlen(list);
+
+    if (!plan->spec->resources.all_devices)
+        return error_set(err, ENOTSUP,
+                         "config.json: linux.devices[%zu]: %s (%c %lld:%lld) cannot be passed to a "
+                         "virtual machine",
+                         index, d->path, d->type, (long long)d->major, (long long)d->minor);
+    snprintf(list + used, size - used, "%s%s", used ? ", " : "", d->path);
+    return 0;
+}
+
 int plan_devices(struct plan *plan, struct error *err)
 {
+    char left_out[256] = "";
+
     for (size_t i = 0; i < plan->spec->device_count; i++) {
         const struct spec_device *d = &plan->spec->devices[i];
+        bool had = d->type == 'p' ||
+                   (d->major >= 0 && d->minor >= 0 &&
+                    plan_guest_has_device(d->type, (uint64_t)d->major, (uint64_t)d->minor));
         struct plan_device device = { .path = d->path,
                                       .mode = d->mode | (d->type == 'p' ? S_IFIFO : S_IFCHR),
                                       .major = (uint32_t)d->major,
                                       .minor = (uint32_t)d->minor,
                                       .uid = d->uid,
                                       .gid = d->gid };
-        int ret;
+        int ret = had ? plan_add_device(plan, &device, err)
+                      : leave_out(plan, d, i, left_out, sizeof(left_out), err);
 
-        if (d->type != 'p' &&
-            (d->major < 0 || d->minor < 0 ||
-             !plan_guest_has_device(d->type, (uint64_t)d->major, (uint64_t)d->minor))) {
-            /* A privileged container is given every device of the host. */
-            if (plan->spec->resources.all_devices) {
-                log_debug("config.json: linux.devices[%zu]: %s ignored: the guest has no such "
-                          "device",
-                          i, d->path);
-                continue;
-            }
-            return error_set(err, ENOTSUP,
-                             "config.json: linux.devices[%zu]: %s (%c %lld:%lld) cannot be passed "
-                             "to a virtual machine",
-                             i, d->path, d->type, (long long)d->major, (long long)d->minor);
-        }
-        ret = plan_add_device(plan, &device, err);
         if (ret < 0)
             return ret;
     }
+    if (left_out[0])
+        log_warning("config.json: linux.devices: devices of the host that a virtual machine does "
+                    "not have are left out: %s",
+                    left_out);
     return 0;
 }
 
@@ -145,7 +158,9 @@ static int bind_source(struct plan *plan, const char *source, struct plan_mount 
         return error_set(err, ENAMETOOLONG, "%s.source is too long", mount->where);
     if (!realpath(joined, resolved))
         /* The words of runc and Go: engines look for them. */
-        return error_set(err, errno, "%s.source: stat %s: %s", mount->where, joined,
+        return error_set(err, errno,
+                         "%s.source: error mounting \"%s\" to rootfs at \"%s\": stat %s: %s",
+                         mount->where, source, mount->target, joined,
                          errno == ENOENT ? "no such file or directory" : strerror(errno));
     mount->source = arena_strdup(&plan->arena, resolved);
     return mount->source ? 0 : error_set(err, ENOMEM, "out of memory");
@@ -203,8 +218,11 @@ static int bind_kernel_filesystem(struct plan_mount *mount, struct error *err)
         return error_set_errno(err, "%s.source: statfs %s", mount->where, mount->source);
     for (size_t i = 0; i < COUNT(kernel_filesystems); i++) {
         const char *type = kernel_filesystems[i].type;
+        bool groups = type && strcmp(type, "cgroup2") == 0 &&
+                      strcmp(mount->source, kernel_filesystems[i].root) == 0;
 
-        if (kernel_filesystems[i].magic != (unsigned long)fs.f_type)
+        /* With cgroup v1 a tmpfs lies there, and the hierarchies below it. */
+        if (kernel_filesystems[i].magic != (unsigned long)fs.f_type && !groups)
             continue;
         if (!type || strcmp(mount->source, kernel_filesystems[i].root) != 0)
             return error_set(err, ENOTSUP,
@@ -221,8 +239,22 @@ static int bind_kernel_filesystem(struct plan_mount *mount, struct error *err)
     return 0;
 }
 
+/* A bind mount of a place that is noexec or nosuid is so as well, unless it is asked not to be. */
+static int inherit_flags(struct plan_mount *mount, uint64_t cleared, struct error *err)
+{
+    struct statvfs fs;
+    uint64_t flags;
+
+    if (statvfs(mount->source, &fs) < 0)
+        return error_set_errno(err, "%s.source: statfs %s", mount->where, mount->source);
+    flags = (fs.f_flag & ST_NOEXEC ? MS_NOEXEC : 0) | (fs.f_flag & ST_NOSUID ? MS_NOSUID : 0);
+    mount->flags |= flags & ~cleared;
+    return 0;
+}
+
 /* Return: 1 when the guest has something at the target anyway and no mount is needed. */
-static int plan_bind(struct plan *plan, struct plan_mount *mount, struct error *err)
+static int plan_bind(struct plan *plan, struct plan_mount *mount, uint64_t cleared,
+                     struct error *err)
 {
     struct stat st;
     int ret;
@@ -234,9 +266,9 @@ static int plan_bind(struct plan *plan, struct plan_mount *mount, struct error *
     if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode))
         return (ret = bind_device(plan, mount, &st, err)) < 0 ? ret : 1;
     if (S_ISSOCK(st.st_mode) || S_ISFIFO(st.st_mode))
-        return error_set(err, ENOTSUP,
-                         "%s.source: %s is a %s: it cannot be shared with a virtual machine yet",
-                         mount->where, mount->source, S_ISSOCK(st.st_mode) ? "socket" : "fifo");
+        log_warning("%s.source: %s is a %s of the host: the container sees it, but nothing passes "
+                    "through it into a virtual machine",
+                    mount->where, mount->source, S_ISSOCK(st.st_mode) ? "socket" : "fifo");
     ret = bind_kernel_filesystem(mount, err);
     if (ret != 0)
         return ret < 0 ? ret : 0;
@@ -245,24 +277,7 @@ static int plan_bind(struct plan *plan, struct plan_mount *mount, struct error *
                          PLAN_SHARES_MAX - 1);
     mount->is_file = !S_ISDIR(st.st_mode);
     mount->share = plan->share_count++;
-    return 0;
-}
-
-/* Options that only a container runtime knows are not the filesystem's. */
-static const char *strip_extensions(struct plan *plan, const struct plan_mount *mount,
-                                    const char *data)
-{
-    char *copy = arena_strdup(&plan->arena, data), *save = NULL;
-    const char *kept = NULL;
-
-    for (char *option = copy ? strtok_r(copy, ",", &save) : NULL; option;
-         option = strtok_r(NULL, ",", &save)) {
-        if (strcmp(option, "tmpcopyup") == 0 || strcmp(option, "notmpcopyup") == 0)
-            log_debug("%s: option %s ignored", mount->where, option);
-        else
-            kept = kept ? arena_format(&plan->arena, "%s,%s", kept, option) : option;
-    }
-    return kept;
+    return inherit_flags(mount, cleared, err);
 }
 
 /* The mount planned so far that @target will lie on; NULL: the root filesystem. */
@@ -321,7 +336,7 @@ static int plan_guest_mount(struct plan *plan, const struct spec_mount *spec,
 {
     for (size_t i = 0; i < COUNT(guest_types); i++)
         if (spec->type && strcmp(spec->type, guest_types[i]) == 0) {
-            make_guest_mount(mount, spec->type, data ? strip_extensions(plan, mount, data) : NULL);
+            make_guest_mount(mount, spec->type, data);
             if (spec->source && spec->source[0])
                 mount->source = spec->source;
             return settle_mode(plan, mount, err);
@@ -330,7 +345,7 @@ static int plan_guest_mount(struct plan *plan, const struct spec_mount *spec,
                      mount->where, spec->type ? spec->type : "");
 }
 
-static int check_target(const struct plan_mount *mount, struct error *err)
+static int check_target(const struct plan_mount *mount, const char *source, struct error *err)
 {
     if (strcmp(mount->target, "/") == 0)
         return error_set(err, EINVAL, "%s.destination: mounting over / is not possible",
@@ -341,8 +356,10 @@ static int check_target(const struct plan_mount *mount, struct error *err)
         if (strcmp(mount->target, proc_targets[i]) == 0)
             return 0;
     /* runc's words. */
-    return error_set(err, EINVAL, "%s: \"%s\" cannot be mounted because it is inside /proc",
-                     mount->where, mount->target);
+    return error_set(err, EINVAL,
+                     "%s: error mounting \"%s\" to rootfs at \"%s\": \"%s\" cannot be mounted "
+                     "because it is inside /proc",
+                     mount->where, source ? source : "", mount->target, mount->target);
 }
 
 /* Return: 1 when nothing is left to mount. */
@@ -361,14 +378,18 @@ static int plan_mount(struct plan *plan, size_t index, struct plan_mount *mount,
     mount->target = arena_strdup(&plan->arena, target);
     if (!mount->target)
         return error_set(err, ENOMEM, "out of memory");
-    ret = check_target(mount, err);
+    ret = check_target(mount, spec->source, err);
     if (ret == 0)
         ret = mount_options_parse(spec->options, mount->where, &options, &plan->arena, err);
     if (ret < 0)
         return ret;
     mount->flags = options.flags;
     mount->propagation = options.propagation;
-    mount->readonly = options.flags & MS_RDONLY;
+    mount->attributes = options.attributes;
+    mount->attributes_clear = options.attributes_clear;
+    mount->copyup = options.copyup && spec->type && strcmp(spec->type, "tmpfs") == 0;
+    mount->readonly = (options.flags & MS_RDONLY || options.attributes & MOUNT_ATTR_RDONLY) &&
+                      !(options.attributes_clear & MOUNT_ATTR_RDONLY);
     mount->bind = options.bind || (spec->type && strcmp(spec->type, "bind") == 0);
     mount->recursive = mount->bind && options.recursive;
     if (!mount->bind)
@@ -377,7 +398,7 @@ static int plan_mount(struct plan *plan, size_t index, struct plan_mount *mount,
         log_debug("%s.options: \"%s\" ignored: they mean nothing to a bind mount", mount->where,
                   options.data);
     ret = bind_source(plan, spec->source, mount, err);
-    return ret < 0 ? ret : plan_bind(plan, mount, err);
+    return ret < 0 ? ret : plan_bind(plan, mount, options.cleared, err);
 }
 
 int plan_mounts(struct plan *plan, struct error *err)

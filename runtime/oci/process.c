@@ -12,6 +12,8 @@
 
 #include "lib/fd.h"
 
+#define KERNEL_THREAD 0x00200000u /* PF_KTHREAD of include/linux/sched.h */
+
 int process_start_time(pid_t pid, uint64_t *start_time)
 {
     _cleanup_free_ char *text = NULL;
@@ -35,6 +37,21 @@ int process_start_time(pid_t pid, uint64_t *start_time)
         return -ESRCH;
     *start_time = start;
     return 0;
+}
+
+bool process_is_kernel_thread(pid_t pid)
+{
+    _cleanup_free_ char *text = NULL;
+    unsigned int flags = 0;
+    char path[32];
+    const char *rest;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    if (fd_read_file(AT_FDCWD, path, 8192, &text, NULL) < 0)
+        return false;
+    rest = strrchr(text, ')');
+    return rest && sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1 &&
+           (flags & KERNEL_THREAD);
 }
 
 bool process_is_alive(pid_t pid, uint64_t start_time)

@@ -15,6 +15,9 @@ int process_start_time(pid_t pid, uint64_t *start_time);
 /* Does that very process still run? Zombies do not. */
 bool process_is_alive(pid_t pid, uint64_t start_time);
 
+/* KVM's helpers of a machine are in its control group, but they are the kernel's. */
+bool process_is_kernel_thread(pid_t pid);
+
 /**
  * process_open() - a pidfd for that very process.
  * Return: descriptor, or -ESRCH when it is gone.

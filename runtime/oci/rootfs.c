@@ -57,7 +57,7 @@ static int check_kind(int fd, const struct plan_mount *mount, struct error *err)
 
     if (fstat(fd, &st) < 0)
         return error_set_errno(err, "%s.source: %s", mount->where, mount->source);
-    if (mount->is_file ? !S_ISREG(st.st_mode) : !S_ISDIR(st.st_mode))
+    if (mount->is_file == S_ISDIR(st.st_mode))
         return error_set(err, EBUSY, "%s.source: %s changed while the container was created",
                          mount->where, mount->source);
     return 0;
@@ -71,6 +71,8 @@ static int add_mount(struct rootfs *rootfs, const struct plan_mount *mount, stru
 
     if (mount->readonly)
         attributes |= MOUNT_ATTR_RDONLY;
+    if (mount->flags & MS_NOEXEC || mount->attributes & MOUNT_ATTR_NOEXEC)
+        attributes |= MOUNT_ATTR_NOEXEC;
     if (mount->bind) {
         int share = clone_mount(mount->source, mount->recursive, attributes);
 
@@ -89,8 +91,8 @@ static int add_mount(struct rootfs *rootfs, const struct plan_mount *mount, stru
         mount->bind ? clone_mount(mount->source, mount->recursive, attributes) : make_placeholder();
     ret = tree < 0 ? tree : attach(tree, place);
     if (ret < 0)
-        return error_set(err, -ret, "%s: mount at %s: %s", mount->where, mount->target,
-                         strerror(-ret));
+        return error_set(err, -ret, "%s: error mounting \"%s\" to rootfs at \"%s\": %s",
+                         mount->where, mount->source, mount->target, strerror(-ret));
     return 0;
 }
 
@@ -116,6 +118,19 @@ static int add_root(const struct plan *plan, struct rootfs *rootfs, struct error
     return 0;
 }
 
+/* The file alone, not at any place: only the guest looks at it. */
+static int add_hook(struct rootfs *rootfs, const struct plan_hook *hook, struct error *err)
+{
+    int share =
+        clone_mount(hook->source, false, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_RDONLY);
+
+    if (share < 0)
+        return error_set(err, -share, "config.json: hooks.createContainer: cannot share %s: %s",
+                         hook->source, strerror(-share));
+    rootfs->shares[hook->share] = share;
+    return 0;
+}
+
 int rootfs_build(struct plan *plan, struct rootfs *rootfs, struct error *err)
 {
     struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
@@ -128,6 +143,8 @@ int rootfs_build(struct plan *plan, struct rootfs *rootfs, struct error *err)
     ret = add_root(plan, rootfs, err);
     for (size_t i = 0; ret == 0 && i < plan->mount_count; i++)
         ret = add_mount(rootfs, &plan->mounts[i], err);
+    for (size_t i = 0; ret == 0 && i < plan->hook_count; i++)
+        ret = add_hook(rootfs, &plan->hooks[i], err);
     if (ret < 0 || !plan->spec->root_readonly)
         return ret;
     if (mount_setattr(rootfs->root, "", AT_EMPTY_PATH, &readonly, sizeof(readonly)) < 0)

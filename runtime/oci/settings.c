@@ -27,7 +27,7 @@ struct setting_row {
 };
 
 static const struct setting_row rows[SETTING_COUNT] = {
-    [SETTING_MEMORY] = { "memory", KIND_MEMORY, "MiB, or with M or G", "40M to 1024G", "512M",
+    [SETTING_MEMORY] = { "memory", KIND_MEMORY, "MiB, or with M or G", "40M to 1024G", "1G",
                          "memory of the virtual machine when linux.resources.memory.limit does not "
                          "say it" },
     [SETTING_CPUS] = { "cpus", KIND_CPUS, "number or \"auto\"", "1 to 64", "auto",

@@ -92,6 +92,7 @@ static int read_document(struct spec *spec, struct error *err)
         { "hostname", BIND_STRING, offsetof(struct spec, hostname), NULL },
         { "domainname", BIND_STRING, offsetof(struct spec, domainname), NULL },
     };
+    struct json process = json_member(&spec->document, "process");
     struct json annotations;
     int ret;
 
@@ -103,7 +104,7 @@ static int read_document(struct spec *spec, struct error *err)
     if (ret == 0)
         ret = read_root(spec, err);
     if (ret == 0)
-        ret = spec_read_process(spec, err);
+        ret = spec_read_process(spec, &process, err);
     if (ret == 0)
         ret = read_mounts(spec, err);
     if (ret == 0)
@@ -121,6 +122,28 @@ int spec_parse(const char *text, struct spec *spec, struct error *err)
     memset(spec, 0, sizeof(*spec));
     ret = json_parse(text, "config.json", &spec->document, err);
     return ret == 0 ? read_document(spec, err) : ret;
+}
+
+int spec_parse_process(const char *text, struct spec *spec, struct error *err)
+{
+    int ret;
+
+    memset(spec, 0, sizeof(*spec));
+    ret = json_parse(text, "process", &spec->document, err);
+    if (ret == 0 && !YAJL_IS_OBJECT(spec->document.value))
+        ret = json_fail(&spec->document, err, EINVAL, "expected an object");
+    return ret == 0 ? spec_read_process(spec, &spec->document, err) : ret;
+}
+
+int spec_parse_resources(const char *text, struct spec *spec, struct error *err)
+{
+    int ret;
+
+    memset(spec, 0, sizeof(*spec));
+    ret = json_parse(text, "resources", &spec->document, err);
+    if (ret == 0 && !YAJL_IS_OBJECT(spec->document.value))
+        ret = json_fail(&spec->document, err, EINVAL, "expected an object");
+    return ret == 0 ? spec_read_resources(spec, &spec->document, err) : ret;
 }
 
 int spec_load(const char *path, struct spec *spec, char **text, struct error *err)

@@ -34,8 +34,17 @@ struct spec_capabilities {
     uint64_t bounding, effective, inheritable, permitted, ambient;
 };
 
+/* As struct sched_attr of sched_setattr(2) has it. */
+struct spec_scheduler {
+    uint32_t policy;
+    uint64_t flags; /* SCHED_FLAG_* */
+    int64_t nice, priority;
+    uint64_t runtime, deadline, period; /* ns */
+};
+
 struct spec_process {
     bool terminal;
+    uint32_t console_rows, console_columns; /* consoleSize; 0: not given */
     const char **args, **env; /* NULL-terminated; args has at least one element, env may be NULL */
     const char *cwd;
     uint32_t uid, gid;
@@ -47,6 +56,10 @@ struct spec_process {
     size_t rlimit_count;
     bool no_new_privileges;
     int64_t oom_score_adj; /* SPEC_UNSET */
+    bool has_scheduler;
+    struct spec_scheduler scheduler;
+    int64_t io_priority; /* as ioprio_set(2) takes it; SPEC_UNSET */
+    const char *selinux_label;
 };
 
 struct spec_mount {
@@ -96,9 +109,22 @@ struct spec_resources {
     int64_t memory_limit, memory_reservation, memory_swap;
     int64_t cpu_shares, cpu_quota, cpu_period, cpu_burst, cpu_idle;
     const char *cpuset_cpus, *cpuset_mems;
+    int64_t pids_limit; /* runc's reading: 0 is none given, less is no limit */
     struct spec_pair *unified;
     size_t unified_count;
     bool all_devices; /* the last device rule allows everything: a privileged container */
+};
+
+/* One range of a user namespace (user_namespaces(7)). */
+struct spec_id_map {
+    uint32_t inside, outside;
+    uint64_t count; /* 1 to 4294967295 */
+};
+
+struct spec_time_offset {
+    const char *clock; /* "monotonic" or "boottime" */
+    int64_t seconds;
+    uint32_t nanoseconds;
 };
 
 struct spec {
@@ -126,6 +152,12 @@ struct spec {
     struct spec_device *devices;
     size_t device_count;
     const char *rootfs_propagation;
+    struct spec_id_map *uid_maps, *gid_maps;
+    size_t uid_map_count, gid_map_count;
+    struct spec_time_offset *time_offsets;
+    size_t time_offset_count;
+    bool has_personality;
+    uint64_t personality; /* as personality(2) takes it */
 };
 
 /**
@@ -144,10 +176,23 @@ int spec_parse(const char *text, struct spec *spec, struct error *err);
  */
 int spec_load(const char *path, struct spec *spec, char **text, struct error *err);
 
+/**
+ * spec_parse_process() - read a process document of its own, as `exec --process` takes it.
+ * @spec: only `process`, `document` and `arena` are filled in; messages call the document
+ * "process". Return: as spec_parse().
+ */
+int spec_parse_process(const char *text, struct spec *spec, struct error *err);
+
+/* The same for a document of linux.resources alone, as `update --resources` takes it. */
+int spec_parse_resources(const char *text, struct spec *spec, struct error *err);
+
 void spec_free(struct spec *spec);
 
 /* Parts of the reader; each reads its member of the document into @spec. */
-int spec_read_process(struct spec *spec, struct error *err);
+int spec_read_process(struct spec *spec, const struct json *process, struct error *err);
+int spec_read_scheduling(struct spec *spec, const struct json *process, struct error *err);
+int spec_read_resources(struct spec *spec, const struct json *resources, struct error *err);
+int spec_read_identity(struct spec *spec, const struct json *section, struct error *err);
 int spec_read_hooks(struct spec *spec, struct error *err);
 int spec_read_linux(struct spec *spec, struct error *err);
 /* An object of strings as pairs; absent is an empty list. */

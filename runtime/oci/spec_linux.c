@@ -62,7 +62,7 @@ static int read_device_rules(struct spec *spec, const struct json *resources, st
     return ret;
 }
 
-static int read_resources(struct spec *spec, const struct json *section, struct error *err)
+int spec_read_resources(struct spec *spec, const struct json *resources, struct error *err)
 {
     static const struct binding memory_rows[] = {
         { "limit", BIND_I64, offsetof(struct spec_resources, memory_limit), NULL },
@@ -78,22 +78,28 @@ static int read_resources(struct spec *spec, const struct json *section, struct 
         { "cpus", BIND_STRING, offsetof(struct spec_resources, cpuset_cpus), NULL },
         { "mems", BIND_STRING, offsetof(struct spec_resources, cpuset_mems), NULL },
     };
-    struct json resources = json_member(section, "resources");
-    struct json memory = json_member(&resources, "memory");
-    struct json cpu = json_member(&resources, "cpu");
-    struct json unified = json_member(&resources, "unified");
+    static const struct binding pids_rows[] = {
+        { "limit", BIND_I64, offsetof(struct spec_resources, pids_limit), NULL },
+    };
+    struct json memory = json_member(resources, "memory");
+    struct json cpu = json_member(resources, "cpu");
+    struct json pids = json_member(resources, "pids");
+    struct json unified = json_member(resources, "unified");
     struct spec_resources *r = &spec->resources;
-    int ret = json_expect_object(&resources, err);
+    int ret = json_expect_object(resources, err);
 
     r->memory_limit = r->memory_reservation = r->memory_swap = SPEC_UNSET;
     r->cpu_shares = r->cpu_quota = r->cpu_period = r->cpu_burst = r->cpu_idle = SPEC_UNSET;
+    r->pids_limit = SPEC_UNSET;
     if (ret == 0)
         ret = bind_object(&memory, memory_rows, COUNT(memory_rows), r, &spec->arena, err);
     if (ret == 0)
         ret = bind_object(&cpu, cpu_rows, COUNT(cpu_rows), r, &spec->arena, err);
     if (ret == 0)
+        ret = bind_object(&pids, pids_rows, COUNT(pids_rows), r, &spec->arena, err);
+    if (ret == 0)
         ret = spec_read_pairs(spec, &unified, &r->unified, &r->unified_count, err);
-    return ret == 0 ? read_device_rules(spec, &resources, err) : ret;
+    return ret == 0 ? read_device_rules(spec, resources, err) : ret;
 }
 
 static int read_device(struct spec *spec, const struct json *json, struct spec_device *device,
@@ -152,6 +158,7 @@ int spec_read_linux(struct spec *spec, struct error *err)
         { "rootfsPropagation", BIND_STRING, offsetof(struct spec, rootfs_propagation), NULL },
     };
     struct json section = json_member(&spec->document, "linux");
+    struct json resources = json_member(&section, "resources");
     struct json sysctl = json_member(&section, "sysctl");
     int ret;
 
@@ -161,8 +168,10 @@ int spec_read_linux(struct spec *spec, struct error *err)
     if (ret == 0)
         ret = read_namespaces(spec, &section, err);
     if (ret == 0)
-        ret = read_resources(spec, &section, err);
+        ret = spec_read_resources(spec, &resources, err);
     if (ret == 0)
         ret = spec_read_pairs(spec, &sysctl, &spec->sysctl, &spec->sysctl_count, err);
-    return ret == 0 ? read_devices(spec, &section, err) : ret;
+    if (ret == 0)
+        ret = read_devices(spec, &section, err);
+    return ret == 0 ? spec_read_identity(spec, &section, err) : ret;
 }

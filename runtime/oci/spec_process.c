@@ -130,7 +130,24 @@ static int read_rlimits(struct spec *spec, const struct json *process, struct er
     return ret;
 }
 
-int spec_read_process(struct spec *spec, struct error *err)
+/* The kernel's struct winsize has 16 bits for each. */
+static int read_console_size(struct spec *spec, const struct json *process, struct error *err)
+{
+    struct json size = json_member(process, "consoleSize");
+    struct json height = json_member(&size, "height"), width = json_member(&size, "width");
+    uint64_t rows = 0, columns = 0;
+    int ret = json_expect_object(&size, err);
+
+    if (ret == 0)
+        ret = json_uint(&height, UINT16_MAX, &rows, err);
+    if (ret == 0)
+        ret = json_uint(&width, UINT16_MAX, &columns, err);
+    spec->process.console_rows = (uint32_t)rows;
+    spec->process.console_columns = (uint32_t)columns;
+    return ret;
+}
+
+int spec_read_process(struct spec *spec, const struct json *process, struct error *err)
 {
     static const struct binding rows[] = {
         { "terminal", BIND_BOOL, offsetof(struct spec_process, terminal), NULL },
@@ -139,34 +156,38 @@ int spec_read_process(struct spec *spec, struct error *err)
         { "cwd", BIND_STRING, offsetof(struct spec_process, cwd), "an absolute path" },
         { "noNewPrivileges", BIND_BOOL, offsetof(struct spec_process, no_new_privileges), NULL },
         { "oomScoreAdj", BIND_I64, offsetof(struct spec_process, oom_score_adj), NULL },
+        { "selinuxLabel", BIND_STRING, offsetof(struct spec_process, selinux_label), NULL },
     };
-    struct json process = json_member(&spec->document, "process");
     struct spec_process *p = &spec->process;
     int ret;
 
-    p->oom_score_adj = SPEC_UNSET;
-    if (!json_present(&process))
-        return json_fail(&process, err, EINVAL, "expected the process to run, found nothing");
-    ret = bind_object(&process, rows, COUNT(rows), p, &spec->arena, err);
+    p->oom_score_adj = p->io_priority = SPEC_UNSET;
+    if (!json_present(process))
+        return json_fail(process, err, EINVAL, "expected the process to run, found nothing");
+    ret = bind_object(process, rows, COUNT(rows), p, &spec->arena, err);
     if (ret < 0)
         return ret;
     /* runc's words for these two. */
     if (!p->args[0] || !p->args[0][0])
-        return json_fail(&process, err, EINVAL, "args must not be empty");
+        return json_fail(process, err, EINVAL, "args must not be empty");
     if (p->cwd[0] != '/')
-        return json_fail(&process, err, EINVAL, "Cwd must be an absolute path, found \"%s\"",
+        return json_fail(process, err, EINVAL, "Cwd must be an absolute path, found \"%s\"",
                          p->cwd);
     for (size_t i = 0; p->env && p->env[i]; i++)
         if (!p->env[i][0] || p->env[i][0] == '=')
-            return json_fail(&process, err, EINVAL, "env[%zu]: expected NAME=VALUE, found \"%s\"",
-                             i, p->env[i]);
+            return json_fail(process, err, EINVAL, "env[%zu]: expected NAME=VALUE, found \"%s\"", i,
+                             p->env[i]);
     if (p->oom_score_adj != SPEC_UNSET && (p->oom_score_adj < -1000 || p->oom_score_adj > 1000))
-        return json_fail(&process, err, EINVAL, "oomScoreAdj: expected -1000 to 1000, found %lld",
+        return json_fail(process, err, EINVAL, "oomScoreAdj: expected -1000 to 1000, found %lld",
                          (long long)p->oom_score_adj);
-    ret = read_user(spec, &process, err);
+    ret = read_console_size(spec, process, err);
     if (ret == 0)
-        ret = read_capabilities(spec, &process, err);
-    return ret == 0 ? read_rlimits(spec, &process, err) : ret;
+        ret = read_user(spec, process, err);
+    if (ret == 0)
+        ret = read_capabilities(spec, process, err);
+    if (ret == 0)
+        ret = read_rlimits(spec, process, err);
+    return ret == 0 ? spec_read_scheduling(spec, process, err) : ret;
 }
 
 const char *const spec_hook_names[HOOK_KINDS] = {

@@ -107,6 +107,94 @@ static void test_a_controller_that_is_not_there_is_named(void **state)
     assert_int_equal(cgroup_write_limits(world->directory, "", true, &limits, &world->err), 0);
 }
 
+/* Reads a resources document into limits. */
+static int read_limits(struct world *world, const char *text, struct cgroup_limits *limits,
+                       struct arena *arena, struct json *document)
+{
+    *limits = no_limits;
+    assert_int_equal(json_parse(text, "resources", document, &world->err), 0);
+    return cgroup_limits_read(document, limits, arena, &world->err);
+}
+
+static void test_block_io_and_huge_pages(void **state)
+{
+    static const char text[] =
+        "{\"memory\":{\"swappiness\":10},\"blockIO\":{\"weight\":505,"
+        "\"throttleReadBpsDevice\":[{\"major\":8,\"minor\":0,\"rate\":600}]},"
+        "\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":4194304}]}";
+    static const char *const v2[] = { "io.weight", "io.max", "hugetlb.2MB.max", NULL };
+    static const char *const v1[] = { "blkio.weight", "blkio.throttle.read_bps_device",
+                                      "hugetlb.2MB.limit_in_bytes", "memory.swappiness", NULL };
+    struct world *world = *state;
+    struct cgroup_limits limits;
+    struct arena arena = { 0 };
+    struct json document;
+
+    assert_int_equal(read_limits(world, text, &limits, &arena, &document), 0);
+    touch_all(world, v2);
+    assert_int_equal(cgroup_write_limits(world->directory, "", true, &limits, &world->err), 0);
+    expect(world, "io.weight", "5000");
+    expect(world, "io.max", "8:0 rbps=600");
+    expect(world, "hugetlb.2MB.max", "4194304");
+    touch_all(world, v1);
+    assert_int_equal(cgroup_write_limits(world->directory, "blkio", false, &limits, &world->err),
+                     0);
+    expect(world, "blkio.weight", "505");
+    expect(world, "blkio.throttle.read_bps_device", "8:0 600");
+    expect(world, "memory.swappiness", "");
+    assert_int_equal(cgroup_write_limits(world->directory, "memory,hugetlb", false, &limits,
+                                         &world->err),
+                     0);
+    expect(world, "memory.swappiness", "10");
+    expect(world, "hugetlb.2MB.limit_in_bytes", "4194304");
+    json_free(&document);
+    arena_free(&arena);
+}
+
+static void test_bad_block_io_is_named(void **state)
+{
+    static const struct {
+        const char *text, *said;
+    } rows[] = {
+        { "{\"blockIO\":{\"weight\":5}}", "blockIO.weight: expected 10 to 1000, found 5" },
+        { "{\"blockIO\":{\"throttleWriteIOPSDevice\":[{\"major\":8}]}}",
+          "blockIO.throttleWriteIOPSDevice[0]: expected \"major\" and \"minor\"" },
+        { "{\"blockIO\":{\"weightDevice\":{}}}", "blockIO.weightDevice: expected an array" },
+        { "{\"memory\":{\"swappiness\":101}}", "memory.swappiness" },
+        { "{\"hugepageLimits\":[{\"pageSize\":\"../x\"}]}",
+          "hugepageLimits[0].pageSize: expected a page size" },
+    };
+    struct world *world = *state;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct cgroup_limits limits;
+        struct arena arena = { 0 };
+        struct json document;
+
+        assert_true(read_limits(world, rows[i].text, &limits, &arena, &document) < 0);
+        if (!strstr(world->err.message, rows[i].said))
+            fail_msg("expected \"%s\" in \"%s\"", rows[i].said, world->err.message);
+        json_free(&document);
+        arena_free(&arena);
+    }
+}
+
+/* A limit that cannot be kept is refused, a weight that nothing looks at is not. */
+static void test_a_throttle_without_its_controller_is_refused(void **state)
+{
+    struct world *world = *state;
+    struct cgroup_io_rule rule = { CGROUP_IO_WRITE_BPS, 8, 0, 100 };
+    struct cgroup_limits limits = no_limits;
+
+    limits.io_weight = 100;
+    assert_int_equal(cgroup_write_limits(world->directory, "", true, &limits, &world->err), 0);
+    limits.io_rules = &rule;
+    limits.io_rule_count = 1;
+    assert_int_equal(cgroup_write_limits(world->directory, "", true, &limits, &world->err),
+                     -ENOTSUP);
+    assert_non_null(strstr(world->err.message, "blockIO.throttleWriteBpsDevice: the \"io\""));
+}
+
 static void test_a_group_of_this_host(void **state)
 {
     struct world *world = *state;
@@ -150,6 +238,9 @@ int main(void)
         TEST(test_limits_of_v2),
         TEST(test_limits_of_v1),
         TEST(test_a_controller_that_is_not_there_is_named),
+        TEST(test_block_io_and_huge_pages),
+        TEST(test_bad_block_io_is_named),
+        TEST(test_a_throttle_without_its_controller_is_refused),
         TEST(test_a_group_of_this_host),
     };
 

@@ -87,6 +87,7 @@ static int life_setup(void **state)
                                                 .host_settings = life->host,
                                                 .id = "c1",
                                                 .bundle = life->world.directory,
+                                                .detach = true,
                                                 .no_cgroup = !life->has_cgroup };
     *state = life;
     return 0;
@@ -140,7 +141,7 @@ static int create(struct life *life)
     dup2(null, 0);
     dup2(file, 1);
     dup2(file, 2);
-    ret = creation_run(&life->request, &life->container, &life->world.err);
+    ret = creation_run(&life->request, NULL, &life->container, &life->world.err);
     for (int i = 0; i < 3; i++) {
         dup2(saved[i], i);
         close(saved[i]);
@@ -448,7 +449,7 @@ static void test_what_a_killed_create_leaves_can_be_deleted(void **state)
     world_file(&life->world, "output", "", 0644);
     pid = fork();
     if (pid == 0) {
-        (void)creation_run(&life->request, &life->container, &err);
+        (void)creation_run(&life->request, NULL, &life->container, &err);
         _exit(0);
     }
     wait_for_output(life, "hook");

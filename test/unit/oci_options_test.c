@@ -7,6 +7,7 @@
 #include <cmocka.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -122,12 +123,52 @@ static void test_global_options_stop_at_the_command(void **state)
     assert_string_equal(argv[0], "kill");
 }
 
+static void test_lists_and_choices(void **state)
+{
+    struct option_list list = { 0 };
+    int tty = -1, other = -1;
+    const struct option_row rows[] = {
+        { "env", 'e', OPTION_LIST, "NAME=VALUE", "help", &list },
+        { "tty", 't', OPTION_MAYBE, NULL, "help", &tty },
+        { "other", 0, OPTION_MAYBE, NULL, "help", &other },
+    };
+    char *words[] = { W("test"), W("-e"), W("A=1"), W("--env=B=2"), W("-t"), W("id"), NULL };
+    char **argv = words;
+    int argc = 6;
+
+    assert_int_equal(options_parse(&command, rows, 3, 1, 1, &argc, &argv), OPTIONS_OK);
+    assert_int_equal(list.count, 2);
+    assert_string_equal(list.values[0], "A=1");
+    assert_string_equal(list.values[1], "B=2");
+    assert_int_equal(tty, 1);
+    assert_int_equal(other, -1);
+    free(list.values);
+}
+
+/* What stands behind the container's id is somebody else's command line. */
+static void test_the_first_argument_ends_the_options(void **state)
+{
+    int tty = -1;
+    const struct option_row rows[] = { { "tty", 't', OPTION_MAYBE, NULL, "help", &tty } };
+    char *words[] = { W("test"), W("--tty=false"), W("id"), W("sh"), W("-t"), W("--nosuch"), NULL };
+    char **argv = words;
+    int argc = 6;
+
+    assert_int_equal(options_parse_leading(&command, rows, 1, 1, &argc, &argv), OPTIONS_OK);
+    assert_int_equal(tty, 0);
+    assert_int_equal(argc, 4);
+    assert_string_equal(argv[0], "id");
+    assert_string_equal(argv[3], "--nosuch");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_forms),
         cmocka_unit_test(test_errors_name_the_option),
         cmocka_unit_test(test_global_options_stop_at_the_command),
+        cmocka_unit_test(test_lists_and_choices),
+        cmocka_unit_test(test_the_first_argument_ends_the_options),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

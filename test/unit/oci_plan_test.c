@@ -43,7 +43,7 @@ static void test_memory(void **state)
     struct world *world = *state;
 
     world_accepts(world, NULL, NULL, NULL);
-    assert_int_equal(world->plan.memory_mib, 512);
+    assert_int_equal(world->plan.memory_mib, 1024);
     assert_true(world->plan.limits.memory_max == SPEC_UNSET);
     world_release(world);
 
@@ -58,13 +58,13 @@ static void test_memory(void **state)
     world_release(world);
 
     world_accepts(world, NULL, "\"resources\":{\"memory\":{\"limit\":-1,\"swap\":-1}}", NULL);
-    assert_int_equal(world->plan.memory_mib, 512);
+    assert_int_equal(world->plan.memory_mib, 1024);
     assert_int_equal(world->plan.limits.memory_max, -1);
     world_release(world);
 
     /* More than the host has is what the host has. */
     world_accepts(world, NULL, "\"resources\":{\"memory\":{\"limit\":9223372036854771712}}", NULL);
-    assert_true(world->plan.memory_mib > 512 && world->plan.memory_mib < 1 << 24);
+    assert_true(world->plan.memory_mib > 1024 && world->plan.memory_mib < 1 << 24);
     assert_int_equal(world->plan.limits.memory_max, -1);
     world_release(world);
 
@@ -105,6 +105,47 @@ static void test_cpus(void **state)
     world_release(world);
 }
 
+static void test_affinity(void **state)
+{
+    struct world *world = *state;
+
+    world_accepts(world, NULL, "\"resources\":{\"cpu\":{\"cpus\":\"1,4-5\",\"quota\":300000}}",
+                  NULL);
+    assert_int_equal(world->plan.affinity_count, 3);
+    assert_int_equal(world->plan.affinity[0], 1);
+    assert_int_equal(world->plan.affinity[1], 4);
+    assert_int_equal(world->plan.affinity[2], 5);
+    world_release(world);
+    /* Fewer virtual CPUs than real ones move about in the set. */
+    world_accepts(world, NULL, "\"resources\":{\"cpu\":{\"cpus\":\"1,4-5\",\"quota\":200000}}",
+                  NULL);
+    assert_int_equal(world->plan.cpus, 2);
+    assert_null(world->plan.affinity);
+    world_release(world);
+    world_accepts(world, NULL, NULL, NULL);
+    assert_null(world->plan.affinity);
+    world_release(world);
+}
+
+static void test_sysctls_are_those_of_a_namespace(void **state)
+{
+    struct world *world = *state;
+
+    world_accepts(
+        world, NULL,
+        "\"sysctl\":{\"net.ipv4.ip_forward\":\"1\",\"net/ipv4/conf/eth0.1/forwarding\":\"1\","
+        "\"kernel.shmmax\":\"1\",\"fs.mqueue.msg_max\":\"5\",\"kernel.domainname\":\"x\"}",
+        NULL);
+    world_release(world);
+    world_refuses(world, NULL, "\"sysctl\":{\"vm.swappiness\":\"1\"}", NULL,
+                  "sysctl \"vm.swappiness\" is not in a separate kernel namespace");
+    world_refuses(world, NULL, "\"sysctl\":{\"kernel/hostname\":\"x\"}", NULL,
+                  "sysctl \"kernel.hostname\" is not allowed as it conflicts with the OCI "
+                  "\"hostname\" field");
+    world_refuses(world, NULL, "\"sysctl\":{\"network.x\":\"1\"}", NULL,
+                  "separate kernel namespace");
+}
+
 static void test_namespaces(void **state)
 {
 #define NS(list) "\"namespaces\":[" list "]"
@@ -117,7 +158,10 @@ static void test_namespaces(void **state)
     world_refuses(world, NULL, NS(NET "," IPC), NULL, "no \"pid\" entry");
     world_refuses(world, NULL, NS(NET "," PID), NULL, "no \"ipc\" entry");
     world_refuses(world, NULL, NS(NET "," PID "," IPC ",{\"type\":\"user\"}"), NULL,
-                  "linux.namespaces[3]: user namespaces are not supported");
+                  "no mappings to apply specified");
+    world_refuses(world, NULL,
+                  NS(NET "," PID "," IPC ",{\"type\":\"user\",\"path\":\"/proc/1/ns/user\"}"), NULL,
+                  "linux.namespaces[3].path: joining the user namespace");
     world_refuses(world, NULL, NS(NET "," IPC ",{\"type\":\"pid\",\"path\":\"/proc/1/ns/pid\"}"),
                   NULL, "linux.namespaces[2].path: joining the pid namespace /proc/1/ns/pid");
     world_refuses(world, NULL, NS(NET "," PID "," IPC ",{\"type\":\"moon\"}"), NULL,
@@ -211,6 +255,12 @@ static void test_guest_mounts(void **state)
     assert_string_equal(world->plan.mounts[0].type, "sysfs");
     assert_int_equal(world->plan.share_count, 1);
     world_release(world);
+    /* Also where a tmpfs lies there, with the hierarchies of cgroup v1 below it. */
+    world_accepts(world, NULL, NULL,
+                  MOUNT("/sys/fs/cgroup", "bind", "/sys/fs/cgroup", "\"rbind\",\"ro\""));
+    assert_string_equal(world->plan.mounts[0].type, "cgroup2");
+    assert_int_equal(world->plan.share_count, 1);
+    world_release(world);
     world_accepts(world, NULL, NULL, MOUNT("/dev/shm", "bind", "/tmp", "\"rbind\",\"noexec\""));
     assert_string_equal(world->plan.mounts[0].type, "tmpfs");
     assert_int_equal(world->plan.mounts[0].flags, MS_NOEXEC);
@@ -227,12 +277,11 @@ static void test_guest_mounts(void **state)
 static void test_mounts_that_cannot_be_had(void **state)
 {
     struct world *world = *state;
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
-    char top[512];
 
-    world_refuses(world, NULL, NULL, MOUNT("/x", "bind", "/nosuch", "\"bind\""),
-                  "mounts[0].source: stat /nosuch: no such file or directory");
+    world_refuses(
+        world, NULL, NULL, MOUNT("/x", "bind", "/nosuch", "\"bind\""),
+        "mounts[0].source: error mounting \"/nosuch\" to rootfs at \"/x\": stat /nosuch: no such "
+        "file or directory");
     world_refuses(world, NULL, NULL, MOUNT("/x", "nfs", "h:/", ""), "mounts[0].type: \"nfs\"");
     world_refuses(world, NULL, NULL, MOUNT("/", "tmpfs", "t", ""), "mounts[0].destination");
     world_refuses(world, NULL, NULL, MOUNT("/proc/1/x", "tmpfs", "t", ""), "is inside /proc");
@@ -247,12 +296,25 @@ static void test_mounts_that_cannot_be_had(void **state)
     world_refuses(world, NULL, NULL, MOUNT("/x", "bind", "/dev/net/tun", "\"bind\""),
                   "is a device of the host");
     world_refuses(world, NULL, NULL, MOUNT("/x", "bind", "", "\"bind\""), "mounts[0].source");
+}
+
+/* What a socket is, is seen in the guest; who listens to it is not there. */
+static void test_sockets_and_fifos_are_files(void **state)
+{
+    struct world *world = *state;
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    char top[512];
+
     snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", world->directory);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     snprintf(top, sizeof(top),
              "\"mounts\":[{\"destination\":\"/s\",\"type\":\"bind\",\"source\":\"%s\"}]",
              address.sun_path);
-    world_refuses(world, NULL, NULL, top, "is a socket");
+    world_accepts(world, NULL, NULL, top);
+    assert_true(world->plan.mounts[0].is_file);
+    assert_int_equal(world->plan.mounts[0].share, 1);
+    world_release(world);
     close(fd);
 }
 
@@ -285,7 +347,7 @@ static void test_orders_of_the_guest(void **state)
     world_accepts(world,
                   "\"args\":[\"sh\",\"-c\",\"\"],\"cwd\":\"/w\",\"user\":{\"uid\":1,\"gid\":2},"
                   "\"env\":[\"A=1\",\"VMRT_CPUS=2\",\"B=\"]",
-                  "\"maskedPaths\":[\"/proc/kcore\"],\"sysctl\":{\"a.b\":\"c\"}",
+                  "\"maskedPaths\":[\"/proc/kcore\"],\"sysctl\":{\"kernel.sem\":\"1 2 3 4\"}",
                   "\"hostname\":\"box\",\"root\":{\"path\":\"rootfs\",\"readonly\":true}");
     assert_string_equal(guest_string(world, FIELD_ARG, 1), "-c");
     assert_string_equal(guest_string(world, FIELD_ARG, 2), "");
@@ -361,6 +423,9 @@ int main(void)
         TEST(test_bind_mounts_become_shares),
         TEST(test_guest_mounts),
         TEST(test_mounts_that_cannot_be_had),
+        TEST(test_sockets_and_fifos_are_files),
+        TEST(test_affinity),
+        TEST(test_sysctls_are_those_of_a_namespace),
         TEST(test_devices),
         TEST(test_orders_of_the_guest),
         cmocka_unit_test(test_cgroup_paths),

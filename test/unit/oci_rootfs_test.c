@@ -288,8 +288,157 @@ static void test_executables_are_looked_for_as_runc_does(void **state)
                     START "\"/nosuch\": stat /nosuch: no such file or directory");
     expect_resolved(world, "\"args\":[\"/bin/good/x\"]", -ENOTDIR,
                     START "\"/bin/good/x\": stat /bin/good/x: not a directory");
-    expect_resolved(world, "\"args\":[\"/bin/mine\"],\"user\":{\"uid\":1000,\"gid\":1000}", -EACCES,
-                    START "\"/bin/mine\": permission denied");
+    expect_resolved(world, "\"args\":[\"good\"],\"env\":[\"PATH=bin\"]", -EACCES,
+                    START "\"good\": cannot run executable found relative to current directory");
+    expect_resolved(world, "\"args\":[\"good\"],\"env\":[\"PATH=:/x\"],\"cwd\":\"/bin\"", -EACCES,
+                    START "\"good\": cannot run executable found relative to current directory");
+}
+
+#define NOBODY ",\"user\":{\"uid\":1000,\"gid\":1000,\"additionalGids\":[1001]}"
+
+static void test_executables_are_judged_with_the_users_eyes(void **state)
+{
+    struct world *world = *state;
+    char path[128];
+
+    if (geteuid() != 0)
+        skip();
+    /* mkdtemp(3) lets nobody in; a bundle's root filesystem is open. */
+    assert_int_equal(chmod(world->directory, 0755), 0);
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%s/rootfs/%s", world->directory, i ? "locked" : "bin");
+        assert_int_equal(mkdir(path, 0755), 0);
+    }
+    world_file(world, "rootfs/bin/mine", "x", 0700);
+    world_file(world, "rootfs/bin/group", "x", 0710);
+    world_file(world, "rootfs/locked/good", "x", 0755);
+    assert_int_equal(chmod(path, 0700), 0);
+    snprintf(path, sizeof(path), "%s/rootfs/bin/group", world->directory);
+    assert_int_equal(chown(path, 0, 1001), 0);
+
+    expect_resolved(world, "\"args\":[\"mine\"]" NOBODY, -EACCES,
+                    "unable to start container process: exec /bin/mine: permission denied");
+    expect_resolved(world, "\"args\":[\"/bin/mine\"]" NOBODY, -EACCES,
+                    "unable to start container process: exec /bin/mine: permission denied");
+    expect_resolved(world, "\"args\":[\"/locked/good\"]" NOBODY, -EACCES,
+                    START "\"/locked/good\": stat /locked/good: permission denied");
+    expect_resolved(world, "\"args\":[\"/bin/group\"]" NOBODY, 0, NULL);
+    expect_resolved(world, "\"args\":[\"/bin/mine\"]", 0, NULL);
+    expect_resolved(world,
+                    "\"args\":[\"/locked/good\"],\"capabilities\":{\"effective\":"
+                    "[\"CAP_DAC_OVERRIDE\"]}" NOBODY,
+                    0, NULL);
+    /* Our own eyes are open again. */
+    snprintf(path, sizeof(path), "%s/rootfs/locked/good", world->directory);
+    assert_int_equal(access(path, R_OK), 0);
+}
+
+static int build_noexec(struct world *world)
+{
+    struct rootfs rootfs;
+
+    CHECK(rootfs_build(&world->plan, &rootfs, &world->err) == 0);
+    CHECK(resolve_executable(&world->plan, rootfs.root, &world->err) == -EACCES);
+    CHECK(strcmp(world->err.message,
+                 "unable to start container process: exec /n/good: permission denied") == 0);
+    return 0;
+}
+
+static void test_nothing_is_executed_on_a_noexec_mount(void **state)
+{
+    struct world *world = *state;
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/volume", world->directory);
+    assert_int_equal(mkdir(path, 0755), 0);
+    world_file(world, "volume/good", "x", 0755);
+    world_accepts(world, "\"args\":[\"good\"],\"env\":[\"PATH=/n\"]", NULL,
+                  "\"mounts\":[{\"destination\":\"/n\",\"type\":\"bind\",\"source\":\"volume\","
+                  "\"options\":[\"bind\",\"noexec\"]}]");
+    in_namespace(world, build_noexec);
+    world_release(world);
+}
+
+/* A volume with a filesystem of its own below, files over files, a link in the way. */
+static int build_nested(struct world *world)
+{
+    char path[128];
+    struct rootfs rootfs;
+    struct statvfs fs;
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/volume/below", world->directory);
+    CHECK(mount("tmpfs", path, "tmpfs", MS_NOEXEC, "size=64k") == 0);
+    snprintf(path, sizeof(path), "%s/volume/below/deep", world->directory);
+    CHECK(mkdir(path, 0755) == 0);
+    CHECK(rootfs_build(&world->plan, &rootfs, &world->err) == 0);
+    /* rbind takes it along, read-only as well; bind leaves it behind. */
+    CHECK(faccessat(rootfs.shares[1], "below/deep", F_OK, 0) == 0);
+    CHECK(mkdirat(rootfs.shares[1], "below/x", 0755) < 0 && errno == EROFS);
+    CHECK(faccessat(rootfs.shares[2], "below/deep", F_OK, 0) < 0);
+    CHECK(mkdirat(rootfs.shares[2], "writable", 0755) == 0);
+    CHECK(fstat(rootfs.shares[3], &st) == 0 && S_ISREG(st.st_mode));
+    CHECK(fstat(rootfs.shares[4], &st) == 0 && S_ISFIFO(st.st_mode));
+    CHECK(rootfs_enter(&rootfs, &world->err) == 0);
+    CHECK(access("/a/below/deep", F_OK) == 0);
+    CHECK(access("/b/inside", F_OK) == 0 && access("/a/mounted-over", F_OK) < 0);
+    CHECK(stat("/etc/old", &st) == 0 && st.st_size == 1);
+    CHECK(access("/real/target", F_OK) == 0);
+    CHECK(lstat("/link", &st) == 0 && S_ISLNK(st.st_mode));
+    CHECK(statvfs("/a", &fs) == 0 && (fs.f_flag & ST_RDONLY));
+    return 0;
+}
+
+static void test_bind_mounts_of_every_kind(void **state)
+{
+    struct world *world = *state;
+    char path[128];
+
+    for (const char *const *name =
+             (const char *const[]) { "volume", "volume/below", "rootfs/etc", "rootfs/real", NULL };
+         *name; name++) {
+        snprintf(path, sizeof(path), "%s/%s", world->directory, *name);
+        assert_int_equal(mkdir(path, 0755), 0);
+    }
+    world_file(world, "volume/inside", "x", 0644);
+    world_file(world, "rootfs/etc/old", "longer", 0644);
+    snprintf(path, sizeof(path), "%s/rootfs/link", world->directory);
+    assert_int_equal(symlink("/real", path), 0);
+    snprintf(path, sizeof(path), "%s/fifo", world->directory);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    world_accepts(
+        world, NULL, NULL,
+        "\"mounts\":["
+        "{\"destination\":\"/a\",\"source\":\"volume\",\"options\":[\"rbind\",\"rro\"]},"
+        "{\"destination\":\"/b\",\"source\":\"volume\",\"options\":[\"bind\"]},"
+        "{\"destination\":\"/etc/old\",\"source\":\"volume/inside\",\"options\":[\"bind\"]},"
+        "{\"destination\":\"/link/target\",\"source\":\"fifo\",\"options\":[\"bind\"]}]");
+    in_namespace(world, build_nested);
+    world_release(world);
+}
+
+static int build_hook(struct world *world)
+{
+    struct rootfs rootfs;
+    struct stat st;
+
+    CHECK(rootfs_build(&world->plan, &rootfs, &world->err) == 0);
+    CHECK(fstat(rootfs.shares[1], &st) == 0 && S_ISREG(st.st_mode) && st.st_mode & 0100);
+    CHECK(fchownat(rootfs.shares[1], "", 1, 1, AT_EMPTY_PATH) < 0 && errno == EROFS);
+    return 0;
+}
+
+static void test_a_hooks_file_is_shared_readonly(void **state)
+{
+    struct world *world = *state;
+    char top[256];
+
+    world_file(world, "hook", "x", 0755);
+    snprintf(top, sizeof(top), "\"hooks\":{\"createContainer\":[{\"path\":\"%s/hook\"}]}",
+             world->directory);
+    world_accepts(world, NULL, NULL, top);
+    in_namespace(world, build_hook);
+    world_release(world);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
@@ -304,7 +453,11 @@ int main(void)
         TEST(test_the_tree),
         TEST(test_a_readonly_root_still_gets_mount_points),
         TEST(test_a_source_that_changes_its_kind_is_refused),
+        TEST(test_bind_mounts_of_every_kind),
+        TEST(test_a_hooks_file_is_shared_readonly),
         TEST(test_executables_are_looked_for_as_runc_does),
+        TEST(test_executables_are_judged_with_the_users_eyes),
+        TEST(test_nothing_is_executed_on_a_noexec_mount),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -121,24 +121,19 @@ static void test_what_cannot_be_done_is_refused_by_name(void **state)
     static const struct {
         const char *process, *section, *top, *text;
     } rows[] = {
-        { "\"terminal\":true", NULL, NULL, "process.terminal: terminals are not supported yet" },
-        { "\"scheduler\":{\"policy\":\"SCHED_OTHER\"}", NULL, NULL, "process.scheduler" },
-        { NULL, "\"uidMappings\":[{\"containerID\":0}]", NULL,
-          "linux.uidMappings: user namespaces are not supported" },
-        { NULL, "\"timeOffsets\":{\"boottime\":{}}", NULL, "linux.timeOffsets" },
         { NULL, "\"seccomp\":{\"listenerPath\":\"/x\"}", NULL, "linux.seccomp.listenerPath" },
         { NULL, "\"intelRdt\":{\"closID\":\"x\"}", NULL, "linux.intelRdt" },
-        { NULL, "\"personality\":{\"domain\":\"LINUX32\"}", NULL,
-          "linux.personality.domain: expected LINUX" },
+        { NULL, "\"personality\":{\"domain\":\"BSD\"}", NULL,
+          "linux.personality.domain: expected LINUX or LINUX32, found \"BSD\"" },
         { NULL, "\"rootfsPropagation\":\"rshared\"", NULL, "linux.rootfsPropagation: \"rshared\"" },
-        { NULL, "\"resources\":{\"hugepageLimits\":[{\"pageSize\":\"2MB\",\"limit\":4096}]}", NULL,
-          "linux.resources.hugepageLimits[0].limit" },
         { NULL, "\"resources\":{\"rdma\":{\"mlx\":{}}}", NULL, "linux.resources.rdma" },
         { NULL, "\"resources\":{\"unified\":{\"memory.high\":\"1\"}}", NULL,
           "linux.resources.unified: \"memory.high\"" },
         { NULL, "\"resources\":{\"unified\":{\"cpu./../x\":\"1\"}}", NULL, "unified" },
-        { NULL, NULL, "\"hooks\":{\"createContainer\":[{\"path\":\"/x\"}]}",
-          "hooks.createContainer" },
+        { NULL, NULL, "\"hooks\":{\"createContainer\":[{\"path\":\"/nosuch\"}]}",
+          "error running createContainer hook #0: fork/exec /nosuch: no such file or directory" },
+        { NULL, NULL, "\"hooks\":{\"createContainer\":[{\"path\":\"/etc/passwd\"}]}",
+          "error running createContainer hook #0: fork/exec /etc/passwd: permission denied" },
         { NULL, NULL, "\"windows\":{\"layerFolders\":[\"x\"]}",
           "windows: this is a Linux runtime" },
         { NULL, NULL, "\"vm\":{\"kernel\":{\"path\":\"/x\"}}", "vm: use the settings" },
@@ -167,6 +162,116 @@ static void test_empty_members_ask_for_nothing(void **state)
                   "\"fromTheFuture\":{\"x\":[1]},\"annotations\":{\"a\":\"b\"}");
     assert_int_equal(world->spec.annotation_count, 1);
     world_release(world);
+}
+
+static void test_scheduling_is_checked_as_runc_does(void **state)
+{
+    static const struct {
+        const char *process, *text;
+    } rows[] = {
+        { "\"scheduler\":{}", "process.scheduler: scheduler policy is required" },
+        { "\"scheduler\":{\"policy\":\"SCHED_FAST\"}",
+          "process.scheduler.policy: expected a policy such as SCHED_OTHER, found \"SCHED_FAST\"" },
+        { "\"scheduler\":{\"policy\":\"SCHED_OTHER\",\"nice\":20}",
+          "invalid scheduler.nice: 20 when scheduler.policy is SCHED_OTHER" },
+        { "\"scheduler\":{\"policy\":\"SCHED_BATCH\",\"priority\":1}",
+          "scheduler.priority can only be specified for SchedFIFO or SchedRR policy" },
+        { "\"scheduler\":{\"policy\":\"SCHED_FIFO\",\"priority\":100}", "expected 0 to 99" },
+        { "\"scheduler\":{\"policy\":\"SCHED_RR\",\"priority\":1,\"runtime\":5}",
+          "scheduler runtime/deadline/period can only be specified for SchedDeadline policy" },
+        { "\"scheduler\":{\"policy\":\"SCHED_RR\",\"flags\":[\"SCHED_FLAG_X\"]}",
+          "process.scheduler.flags[0]: expected a flag" },
+        { "\"ioPriority\":{\"class\":\"IOPRIO_CLASS_BE\",\"priority\":8}",
+          "invalid ioPriority.Priority: 8" },
+        { "\"ioPriority\":{\"class\":\"BEST\",\"priority\":1}",
+          "invalid ioPriority.Class: \"BEST\"" },
+        { "\"consoleSize\":{\"height\":65536,\"width\":1}", "process.consoleSize.height" },
+        { "\"selinuxLabel\":\"system_u:x:y:z\"",
+          "selinux label is specified in config, but selinux is disabled or not supported" },
+    };
+    struct world *world = *state;
+
+    if (access("/sys/fs/selinux/status", F_OK) == 0)
+        skip();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        world_refuses(world, rows[i].process, NULL, NULL, rows[i].text);
+}
+
+static void test_identity_is_checked(void **state)
+{
+#define USER                                                                                  \
+    "\"namespaces\":[{\"type\":\"pid\"},{\"type\":\"network\"},{\"type\":\"ipc\"},{\"type\":" \
+    "\"user\"}]"
+#define MAP(inside, outside, size) \
+    "{\"containerID\":" inside ",\"hostID\":" outside ",\"size\":" size "}"
+    static const struct {
+        const char *section, *text;
+    } rows[] = {
+        { "\"uidMappings\":[" MAP("0", "1000", "1") "]",
+          "user namespace mappings specified, but user namespace isn't enabled in the config" },
+        { USER, "user namespaces enabled, but no mappings to apply specified" },
+        { USER ",\"uidMappings\":[" MAP("0", "0", "0") "]",
+          "linux.uidMappings[0]: size: expected at least 1, found 0" },
+        { USER ",\"uidMappings\":[{\"containerID\":0}]",
+          "linux.uidMappings[0].hostID: expected an id, found nothing" },
+        { USER ",\"gidMappings\":[" MAP("0", "4294967290", "10") "]",
+          "linux.gidMappings[0]: expected ids below 4294967295" },
+        { USER ",\"gidMappings\":[" MAP("0", "100", "10") "," MAP("9", "900", "1") "]",
+          "linux.gidMappings[1]: overlaps" },
+        { USER ",\"gidMappings\":[" MAP("0", "100", "10") "," MAP("10", "109", "1") "]",
+          "linux.gidMappings[1]: overlaps" },
+        { "\"timeOffsets\":{\"boottime\":{\"secs\":1}}",
+          "time namespace offsets specified, but time namespace isn't enabled in the config" },
+        { "\"timeOffsets\":{\"realtime\":{\"secs\":1}}",
+          "linux.timeOffsets.realtime: expected monotonic or boottime" },
+        { "\"timeOffsets\":{\"boottime\":{\"nanosecs\":1000000000}}", "nanosecs: expected 0 to" },
+    };
+    struct world *world = *state;
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        world_refuses(world, NULL, rows[i].section, NULL, rows[i].text);
+    /* user_namespaces(7): the whole range is one mapping. */
+    world_accepts(world, NULL, USER ",\"uidMappings\":[" MAP("0", "0", "4294967295") "]", NULL);
+    world_release(world);
+}
+
+static void test_documents_of_their_own(void **state)
+{
+    struct spec spec;
+    struct error err;
+
+    assert_int_equal(spec_parse_process("{\"args\":[\"sh\"],\"cwd\":\"/\",\"terminal\":true,"
+                                        "\"consoleSize\":{\"height\":24,\"width\":80},"
+                                        "\"user\":{\"uid\":7}}",
+                                        &spec, &err),
+                     0);
+    assert_true(spec.process.terminal);
+    assert_int_equal(spec.process.console_rows, 24);
+    assert_int_equal(spec.process.console_columns, 80);
+    assert_int_equal(spec.process.uid, 7);
+    assert_true(spec.process.oom_score_adj == SPEC_UNSET);
+    spec_free(&spec);
+    assert_int_equal(spec_parse_process("{\"args\":[\"sh\"],\"cwd\":7}", &spec, &err), -EINVAL);
+    assert_string_equal(err.message, "process: cwd: expected a string, found a number");
+    spec_free(&spec);
+    assert_int_equal(spec_parse_process("[]", &spec, &err), -EINVAL);
+    spec_free(&spec);
+
+    assert_int_equal(spec_parse_resources("{\"memory\":{\"limit\":5},\"pids\":{\"limit\":-1}}",
+                                          &spec, &err),
+                     0);
+    assert_int_equal(spec.resources.memory_limit, 5);
+    assert_int_equal(spec.resources.pids_limit, -1);
+    assert_true(spec.resources.cpu_quota == SPEC_UNSET);
+    assert_int_equal(fields_check_part(&spec.document, "linux.resources", &err), 0);
+    spec_free(&spec);
+    assert_int_equal(spec_parse_resources("{\"cpu\":{\"quota\":\"x\"}}", &spec, &err), -EINVAL);
+    assert_non_null(strstr(err.message, "resources: cpu.quota"));
+    spec_free(&spec);
+    assert_int_equal(spec_parse_resources("{\"rdma\":{\"x\":{}}}", &spec, &err), 0);
+    assert_int_equal(fields_check_part(&spec.document, "linux.resources", &err), -ENOTSUP);
+    assert_non_null(strstr(err.message, "resources: rdma"));
+    spec_free(&spec);
 }
 
 static void test_text_that_is_not_json(void **state)
@@ -216,20 +321,22 @@ static void test_names(void **state)
     assert_int_equal(names_rlimit_number("RLIMIT_NOFILE"), 7);
 }
 
+#define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_a_minimal_config_is_read, world_setup, world_teardown),
-        cmocka_unit_test_setup_teardown(test_versions, world_setup, world_teardown),
-        cmocka_unit_test_setup_teardown(test_what_is_missing_is_named, world_setup, world_teardown),
-        cmocka_unit_test_setup_teardown(test_wrong_types_are_named, world_setup, world_teardown),
-        cmocka_unit_test_setup_teardown(test_what_cannot_be_done_is_refused_by_name, world_setup,
-                                        world_teardown),
-        cmocka_unit_test_setup_teardown(test_empty_members_ask_for_nothing, world_setup,
-                                        world_teardown),
+        TEST(test_a_minimal_config_is_read),
+        TEST(test_versions),
+        TEST(test_what_is_missing_is_named),
+        TEST(test_wrong_types_are_named),
+        TEST(test_what_cannot_be_done_is_refused_by_name),
+        TEST(test_empty_members_ask_for_nothing),
+        TEST(test_scheduling_is_checked_as_runc_does),
+        TEST(test_identity_is_checked),
+        cmocka_unit_test(test_documents_of_their_own),
         cmocka_unit_test(test_text_that_is_not_json),
-        cmocka_unit_test_setup_teardown(test_a_missing_file_is_said_as_runc_says_it, world_setup,
-                                        world_teardown),
+        TEST(test_a_missing_file_is_said_as_runc_says_it),
         cmocka_unit_test(test_names),
     };
 

@@ -224,14 +224,16 @@ static void test_hooks_may_write_much_and_leave_daemons(void **state)
 static void test_log_lines(void **state)
 {
     struct world *world = *state;
-    char path[128], *text;
+    char path[128], err_path[128], *text;
     struct log_options options = { .path = path, .json = true };
     struct error err;
-    int saved = dup(STDERR_FILENO), null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    int saved = dup(STDERR_FILENO), file;
 
     snprintf(path, sizeof(path), "%s/log", world->directory);
+    snprintf(err_path, sizeof(err_path), "%s/stderr", world->directory);
+    file = open(err_path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     assert_int_equal(log_open(&options, &err), 0);
-    dup2(null, STDERR_FILENO);
+    dup2(file, STDERR_FILENO);
     log_error("a \"quoted\"\n%s", "\\x");
     log_debug("not asked for");
     log_warning("nor this");
@@ -242,7 +244,12 @@ static void test_log_lines(void **state)
     log_debug("c");
     dup2(saved, STDERR_FILENO);
     close(saved);
-    close(null);
+    close(file);
+    /* Errors go there as well; with a log, warnings do not: create's stderr is the container's. */
+    assert_int_equal(fd_read_file(AT_FDCWD, err_path, 4096, &text, NULL), 0);
+    assert_non_null(strstr(text, "vmrt: a \"quoted\""));
+    assert_null(strstr(text, "nor this"));
+    free(text);
     assert_int_equal(fd_read_file(AT_FDCWD, path, 4096, &text, NULL), 0);
     assert_ptr_equal(strstr(text,
                             "{\"level\":\"error\",\"msg\":\"a \\\"quoted\\\"?\\\\x\",\"time\":\""),

@@ -28,7 +28,7 @@ struct world {
     struct settings settings;
     struct plan plan;
     struct error err;
-    bool systemd_cgroup;
+    bool systemd_cgroup, notify;
     const char *host_file; /* NULL: none */
 };
 
@@ -51,7 +51,8 @@ static inline int world_plan(struct world *world)
 {
     struct plan_request request = { .id = "c1",
                                     .bundle = world->directory,
-                                    .systemd_cgroup = world->systemd_cgroup };
+                                    .systemd_cgroup = world->systemd_cgroup,
+                                    .notify = world->notify };
     int ret;
 
     memset(&world->settings, 0, sizeof(world->settings));

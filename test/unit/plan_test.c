@@ -57,12 +57,18 @@ static void test_defaults(void **state)
     assert_int_equal(plan.log_fd, -1);
     assert_int_equal(plan.proc_fd, -1);
     assert_int_equal(plan.console_fd, -1);
+    assert_int_equal(plan.notify_fd, -1);
+    assert_false(plan.terminal);
+    assert_null(plan.affinity);
 }
 
 static const char everything[] =
     "{\"id\":\"i\",\"kernel\":\"k\",\"kernel_fd\":3,\"init\":\"n\",\"init_fd\":4,"
     "\"cmdline\":\"c\",\"memory_mib\":40,\"cpus\":64,\"rng_late\":true,\"exit_stats\":true,"
     "\"kvm_fd\":5,\"control_fd\":6,\"guest_fd\":7,\"ready_fd\":8,\"log_fd\":9,\"proc_fd\":10,"
+    "\"notify_fd\":13,\"terminal\":true,\"affinity\":[65535,0,2,3,4,5,6,7,8,9,10,11,12,13,14,15,"
+    "16,17,18,19,20,21,22,23,24,25,26,27,28,29,30,31,32,33,34,35,36,37,38,39,40,41,42,43,44,45,46,"
+    "47,48,49,50,51,52,53,54,55,56,57,58,59,60,61,62,63],"
     "\"log_json\":true,\"sandbox\":false,\"root\":\"/r\",\"args\":[\"a\",\"b\"],"
     "\"env\":[\"X=1\"],\"cwd\":\"/w\",\"console\":11,"
     "\"shares\":[{\"path\":\"/s\",\"readonly\":true},{\"fd\":12,\"readonly\":false}]}";
@@ -77,6 +83,11 @@ static void check_everything(void)
     assert_string_equal(plan.cmdline, "c");
     assert_int_equal(plan.memory_mib, 40);
     assert_int_equal(plan.cpus, 64);
+    assert_int_equal(plan.notify_fd, 13);
+    assert_true(plan.terminal);
+    assert_int_equal(plan.affinity_count, 64);
+    assert_int_equal(plan.affinity[0], 65535);
+    assert_int_equal(plan.affinity[63], 63);
     assert_true(plan.rng_late && plan.exit_stats && plan.log_json && !plan.sandbox);
     assert_int_equal(plan.kvm_fd, 5);
     assert_int_equal(plan.control_fd, 6);

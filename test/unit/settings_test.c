@@ -38,7 +38,7 @@ static void test_the_shipped_file(void **state)
     }
     world->host_file = "config/config.json";
     world_accepts(world, "\"env\":[\"VMRT_CPUS=1\"]", NULL, NULL);
-    assert_int_equal(world->settings.values[SETTING_MEMORY].number, 512);
+    assert_int_equal(world->settings.values[SETTING_MEMORY].number, 1024);
     assert_string_equal(world->settings.values[SETTING_CONSOLE].text, "off");
     assert_int_equal(world->settings.values[SETTING_CPUS].number, 1);
     world_release(world);
@@ -49,7 +49,7 @@ static void test_defaults_without_a_file(void **state)
     struct world *world = *state;
 
     world_accepts(world, NULL, NULL, NULL);
-    assert_int_equal(world->settings.values[SETTING_MEMORY].number, 512);
+    assert_int_equal(world->settings.values[SETTING_MEMORY].number, 1024);
     assert_int_equal(world->settings.values[SETTING_CPUS].number, 0);
     assert_string_equal(world->settings.values[SETTING_CONSOLE].text, "off");
     assert_string_equal(world->settings.values[SETTING_KERNEL].text, "");

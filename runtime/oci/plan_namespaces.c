@@ -1,0 +1,140 @@
+/* Namespaces: what must be new, what may be joined, what the host's cannot be had. */
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "oci/plan.h"
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+enum namespace_rule { RULE_ANY, RULE_NEW, RULE_NEW_OR_PATH };
+
+/* What each namespace of the spec may be; a missing one is the host's. */
+static const struct {
+    const char *type;
+    uint64_t flag; /* CLONE_NEW* of the guest; 0: not a namespace of the guest's */
+    enum namespace_rule rule;
+    bool needed;         /* the host's is refused */
+    const char *missing; /* why */
+} namespace_rows[] = {
+    { "pid", CLONE_NEWPID, RULE_NEW, true,
+      "the host's PID namespace is not supported: processes of a virtual machine cannot see those "
+      "of the host" },
+    { "network", 0, RULE_NEW_OR_PATH, true,
+      "host networking is not supported: a virtual machine has a network stack of its own; add a "
+      "\"network\" entry (docker and podman: use another network than \"host\")" },
+    { "ipc", CLONE_NEWIPC, RULE_NEW, true,
+      "the host's IPC namespace is not supported: a virtual machine cannot share memory with "
+      "processes of the host" },
+    { "uts", CLONE_NEWUTS, RULE_NEW_OR_PATH, false, NULL },
+    { "mount", CLONE_NEWNS, RULE_NEW, false, NULL },
+    { "cgroup", CLONE_NEWCGROUP, RULE_ANY, false, NULL },
+    { "time", CLONE_NEWTIME, RULE_NEW, false, NULL },
+    { "user", CLONE_NEWUSER, RULE_NEW, false, NULL },
+};
+
+static const struct spec_namespace *find_namespace(const struct spec *spec, const char *type)
+{
+    for (size_t i = 0; i < spec->namespace_count; i++)
+        if (strcmp(spec->namespaces[i].type, type) == 0)
+            return &spec->namespaces[i];
+    return NULL;
+}
+
+static int check_namespace(size_t index, const struct spec_namespace *ns, struct error *err)
+{
+    for (size_t i = 0; i < COUNT(namespace_rows); i++) {
+        if (strcmp(ns->type, namespace_rows[i].type) != 0)
+            continue;
+        if (ns->path && namespace_rows[i].rule == RULE_NEW)
+            return error_set(err, ENOTSUP,
+                             "config.json: linux.namespaces[%zu].path: joining the %s namespace %s "
+                             "is not supported: it is not inside a virtual machine",
+                             index, ns->type, ns->path);
+        return 0;
+    }
+    return error_set(err, EINVAL,
+                     "config.json: linux.namespaces[%zu].type: expected pid, network, ipc, uts, "
+                     "mount, cgroup, time or user, found \"%s\"",
+                     index, ns->type);
+}
+
+/*
+ * Docker asks for host networking by the path of a bind mount of the host's namespace, so the path
+ * tells nothing; the namespace's inode does.
+ */
+static bool is_own_network(const char *path)
+{
+    struct stat asked, own;
+
+    return stat(path, &asked) == 0 && stat("/proc/self/ns/net", &own) == 0 &&
+           asked.st_dev == own.st_dev && asked.st_ino == own.st_ino;
+}
+
+static bool has_new(const struct spec *spec, const char *type)
+{
+    const struct spec_namespace *ns = find_namespace(spec, type);
+
+    return ns && !ns->path;
+}
+
+/* What only makes sense with a namespace of its own. runc's words. */
+static int check_dependents(const struct spec *spec, struct error *err)
+{
+    bool maps = spec->uid_map_count || spec->gid_map_count;
+    bool user = has_new(spec, "user");
+
+    if (maps && !user)
+        return error_set(err, EINVAL,
+                         "config.json: linux.uidMappings: user namespace mappings specified, but "
+                         "user namespace isn't enabled in the config");
+    if (user && !maps)
+        return error_set(err, EINVAL,
+                         "config.json: linux.uidMappings: user namespaces enabled, but no mappings "
+                         "to apply specified");
+    if (spec->time_offset_count && !has_new(spec, "time"))
+        return error_set(err, EINVAL,
+                         "config.json: linux.timeOffsets: time namespace offsets specified, but "
+                         "time namespace isn't enabled in the config");
+    return 0;
+}
+
+static int plan_network(struct plan *plan, struct error *err)
+{
+    const struct spec_namespace *network = find_namespace(plan->spec, "network");
+
+    plan->network_path = network ? network->path : NULL;
+    if (plan->network_path && is_own_network(plan->network_path))
+        return error_set(err, ENOTSUP,
+                         "config.json: linux.namespaces: network path %s is the host's own "
+                         "namespace: host networking is not supported in a VM",
+                         plan->network_path);
+    return 0;
+}
+
+int plan_namespaces(struct plan *plan, struct error *err)
+{
+    const struct spec *spec = plan->spec;
+    int ret;
+
+    for (size_t i = 0; i < spec->namespace_count; i++) {
+        ret = check_namespace(i, &spec->namespaces[i], err);
+        if (ret < 0)
+            return ret;
+    }
+    for (size_t i = 0; i < COUNT(namespace_rows); i++)
+        if (namespace_rows[i].needed && !find_namespace(spec, namespace_rows[i].type))
+            return error_set(err, ENOTSUP, "config.json: linux.namespaces: no \"%s\" entry: %s",
+                             namespace_rows[i].type, namespace_rows[i].missing);
+    ret = check_dependents(spec, err);
+    if (ret < 0)
+        return ret;
+    /* Mounts and names of the container are never init's own. */
+    plan->namespaces = CLONE_NEWNS | CLONE_NEWUTS;
+    for (size_t i = 0; i < COUNT(namespace_rows); i++)
+        if (has_new(spec, namespace_rows[i].type))
+            plan->namespaces |= namespace_rows[i].flag;
+    plan->cgroup_namespace = plan->namespaces & CLONE_NEWCGROUP;
+    return plan_network(plan, err);
+}
