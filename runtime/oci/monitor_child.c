@@ -94,8 +94,7 @@ static int describe_machine(const struct monitor_request *request, const struct 
         return error_set(err, ENOMEM, "out of memory");
     vm->memory_mib = plan->memory_mib;
     vm->cpus = plan->cpus;
-    vm->affinity = plan->affinity;
-    vm->affinity_count = plan->affinity_count;
+    vm->exhaust_mib = plan->exhaust_mib;
     vm->kvm_fd = request->files->kvm;
     vm->kernel_fd = request->files->kernel;
     vm->init_fd = request->files->init;
@@ -121,6 +120,8 @@ static int describe_machine(const struct monitor_request *request, const struct 
         vm->shares[plan->hooks[i].share].readonly = true;
     vm->affinity = plan->affinity;
     vm->affinity_count = plan->affinity_count;
+    /* Hooks of createContainer are part of create, and so is their failure. */
+    vm->wait_prepared = plan->spec->hooks.count[HOOK_CREATE_CONTAINER] > 0;
     vm->guest_fd = fd_memfd_sealed("vmrt-guest", plan->guest.data, plan->guest.length);
     if (vm->guest_fd < 0)
         return error_set(err, -vm->guest_fd, "memfd: %s", strerror(-vm->guest_fd));

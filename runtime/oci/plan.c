@@ -149,9 +149,9 @@ int plan_make(const struct spec *spec, const struct settings *settings,
     if (ret == 0)
         ret = plan_rootfs(plan, err);
     if (ret == 0)
-        ret = plan_machine(plan, settings, err);
-    if (ret == 0)
         ret = plan_limits(plan, request->systemd_cgroup, err);
+    if (ret == 0)
+        ret = plan_machine(plan, settings, err);
     if (ret == 0)
         ret = plan_hostname(plan, err);
     if (ret == 0)

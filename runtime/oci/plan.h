@@ -63,7 +63,8 @@ struct plan {
 
     /* the machine */
     uint32_t memory_mib, cpus;
-    uint32_t *affinity; /* vCPU i runs on CPU affinity[i]; NULL: where the control group allows */
+    uint32_t exhaust_mib; /* see vmm/plan.h */
+    uint32_t *affinity;   /* vCPU i runs on CPU affinity[i]; NULL: where the control group allows */
     uint32_t affinity_count;
     const char *kernel;      /* NULL: the installed one */
     const char *kernel_args; /* NULL: none */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #include "oci/plan.h"
@@ -114,9 +115,28 @@ static int plan_cpus(struct plan *plan, const struct settings *settings, struct 
     return set == plan->cpus ? plan_affinity(plan, err) : 0;
 }
 
+/*
+ * Engines learn of a lack of memory from the host's control group, which the guest's own lack does
+ * not reach (docs/decisions/0011): where the limit is sure to be met, vmrt-vmm is to meet it.
+ */
+static void plan_exhaustion(struct plan *plan)
+{
+    const struct spec_resources *r = &plan->spec->resources;
+    int64_t limit = plan->limits.memory_max;
+    struct sysinfo host;
+
+    if (limit <= 0 || limit > host_memory() || plan->spec->process.oom_score_adj == -1000)
+        return;
+    if (sysinfo(&host) == 0 && (host.totalswap == 0 || r->memory_swap == r->memory_limit))
+        plan->exhaust_mib = (uint32_t)(limit / MIB + 1);
+}
+
 int plan_machine(struct plan *plan, const struct settings *settings, struct error *err)
 {
     int ret = plan_memory(plan, settings, err);
 
-    return ret == 0 ? plan_cpus(plan, settings, err) : ret;
+    if (ret < 0)
+        return ret;
+    plan_exhaustion(plan);
+    return plan_cpus(plan, settings, err);
 }

@@ -168,7 +168,7 @@ int spec_read_process(struct spec *spec, const struct json *process, struct erro
     if (ret < 0)
         return ret;
     /* runc's words for these two. */
-    if (!p->args[0] || !p->args[0][0])
+    if (!p->args[0])
         return json_fail(process, err, EINVAL, "args must not be empty");
     if (p->cwd[0] != '/')
         return json_fail(process, err, EINVAL, "Cwd must be an absolute path, found \"%s\"",

@@ -12,6 +12,7 @@
 #include "init/protocol.h"
 #include "lib/fd.h"
 #include "vmm/plan.h"
+#include "vmm/ready.h"
 #include "vmm/report.h"
 #include "vmm/session.h"
 #include "vmm/supervisor.h"
@@ -42,19 +43,11 @@ static const char help[] =
 
 static int fail(const struct error *err, int ready_fd)
 {
-    struct protocol_writer writer = { 0 };
-
     /* The runtime that is waiting says it in its own words; nobody waiting: say it here. */
-    if (ready_fd < 0) {
+    if (ready_fd < 0)
         report_error("%s", err->message);
-        return SESSION_STATUS_FAILED;
-    }
-    protocol_begin(&writer, MESSAGE_RESULT, 0, 0);
-    protocol_put_u64(&writer, FIELD_CODE, (uint64_t)err->code);
-    protocol_put_string(&writer, FIELD_TEXT, err->message);
-    if (protocol_finish(&writer) == 0)
-        fd_write_full(ready_fd, writer.data, writer.length);
-    free(writer.data);
+    else
+        (void)ready_tell(&ready_fd, err);
     return SESSION_STATUS_FAILED;
 }
 

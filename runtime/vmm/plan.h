@@ -52,11 +52,13 @@ struct vm_plan {
     int control_fd;     /* listening SOCK_SEQPACKET socket; -1: start without being asked */
     int guest_fd;       /* messages for init, concatenated; -1: none */
     int ready_fd;       /* receives one RESULT when the VM exists, then is closed; -1: none */
+    bool wait_prepared; /* … but not before the guest has prepared the container, or failed to */
     int log_fd;         /* failures after that, as lines; -1: stderr only */
     int proc_fd;        /* O_PATH on /proc/self/fd; -1: opened by the VMM */
     int notify_fd;      /* datagram socket connected to the engine's NOTIFY_SOCKET; -1: none */
     bool terminal;      /* descriptor 0 is the first process's terminal, and this process's own */
-    uint32_t *affinity; /* vCPU i runs on CPU affinity[i] of the host; NULL: wherever it may */
+    uint32_t exhaust_mib; /* memory to use up when the guest ran out of its own; 0: none */
+    uint32_t *affinity;   /* vCPU i runs on CPU affinity[i] of the host; NULL: wherever it may */
     uint32_t affinity_count;
     bool log_json;
     bool sandbox; /* false only in tests of the VMM's own (default true) */

@@ -80,29 +80,44 @@ static void put(int fd, const char *line, size_t length)
         return;
 }
 
-void report_error(const char *fmt, ...)
+static void put_line(const char *level, bool on_stderr, const char *fmt, va_list args)
 {
     char text[1200], escaped[2400], line[2700], stamp[40];
-    va_list args;
     int length;
 
-    va_start(args, fmt);
     vsnprintf(text, sizeof(text), fmt, args);
-    va_end(args);
     for (char *p = text; *p; p++)
         if ((unsigned char)*p < 0x20 || *p == 0x7f)
             *p = '?';
     _Static_assert(sizeof(line) <= PIPE_BUF, "written at once");
     length = snprintf(line, sizeof(line), "vmrt: %s%s\n", text, report_terminal ? "\r" : "");
-    if (!report_terminal || report_fd < 0)
+    if (on_stderr || report_fd < 0)
         put(STDERR_FILENO, line, (size_t)length);
     if (report_fd < 0)
         return;
     format_time(stamp, sizeof(stamp));
     escape(text, escaped, sizeof(escaped));
     length = snprintf(line, sizeof(line),
-                      report_json ? "{\"level\":\"error\",\"msg\":\"%s\",\"time\":\"%s\"}\n"
-                                  : "level=error msg=\"%s\" time=\"%s\"\n",
-                      escaped, stamp);
+                      report_json ? "{\"level\":\"%s\",\"msg\":\"%s\",\"time\":\"%s\"}\n"
+                                  : "level=%s msg=\"%s\" time=\"%s\"\n",
+                      level, escaped, stamp);
     put(report_fd, line, (size_t)length);
+}
+
+void report_error(const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    put_line("error", !report_terminal, fmt, args);
+    va_end(args);
+}
+
+void report_warning(const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    put_line("warning", false, fmt, args);
+    va_end(args);
 }

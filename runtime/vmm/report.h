@@ -1,4 +1,4 @@
-/* What goes wrong after create has returned: one line on stderr and one in the engine's log. */
+/* What goes wrong once the machine runs: one line on stderr and one in the engine's log. */
 #ifndef VMRT_VMM_REPORT_H
 #define VMRT_VMM_REPORT_H
 
@@ -19,5 +19,9 @@ void report_to_terminal(void);
 
 /* One failure. Safe from any thread and inside the sandbox; control characters become '?'. */
 void report_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* What is worth knowing but ends nothing: not on the container's stderr, as long as there is a log.
+ */
+void report_warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 #endif

@@ -139,6 +139,17 @@ static void handle_grace(void *context, int fd, uint32_t events)
     session_settle(session);
 }
 
+/* Return: whether somebody was still waiting to hear it. */
+static bool tell_prepared(struct session *session, const struct error *failure)
+{
+    void (*prepared)(void *, const struct error *) = session->config.prepared;
+
+    session->config.prepared = NULL;
+    if (prepared)
+        prepared(session->config.context, failure);
+    return prepared != NULL;
+}
+
 /* The state says already how it ended. */
 static void begin_end(struct session *session, const struct error *why)
 {
@@ -162,7 +173,7 @@ void session_fail(struct session *session, int code, const char *text)
     session->status = code == ENOENT ? 127 : code == EACCES ? 126 : SESSION_STATUS_FAILED;
     if (session->answer)
         answer_start(session, &session->failure);
-    else
+    else if (!tell_prepared(session, &session->failure))
         report_error("%s", session->failure.message);
     begin_end(session, &session->failure);
 }
@@ -226,6 +237,9 @@ static void handle_boot_result(struct session *session, uint32_t sequence,
         return;
     if (session->plan_done++ == session->plan_count) {
         session->state = SESSION_CREATED;
+        tell_prepared(session, NULL);
+        if (session->state != SESSION_CREATED)
+            return;
         send_size(session);
         try_start(session);
     }
@@ -277,9 +291,9 @@ static void log_line(struct session *session, const char *prefix, const char *te
         return;
     session->logged += strlen(text) + LOG_LINE_COST;
     if (session->logged > LOG_MAX)
-        report_error("guest: further messages are dropped");
+        report_warning("guest: further messages are dropped");
     else
-        report_error("%s%s", prefix, text);
+        report_warning("%s%s", prefix, text);
 }
 
 static void handle_log(struct session *session, struct protocol_reader fields)
@@ -365,9 +379,10 @@ static void handle_message(struct session *session, const struct protocol_header
             handle_notify(session, fields);
         return;
     case MESSAGE_OOM:
-        if (header->container == 0)
-            log_line(session, "",
-                     "the guest ran out of memory: a process of the container was killed");
+        if (header->container != 0)
+            return;
+        session->short_of_memory = true;
+        log_line(session, "", "the guest ran out of memory: a process of the container was killed");
         return;
     default:
         session_fail(session, EPROTO, "the guest's init sent a message of unknown type");
@@ -494,6 +509,7 @@ static void end_by_signal(struct session *session, unsigned int signal)
     if (session->state >= SESSION_EXITED)
         return;
     error_set(&failure, EINTR, "container was killed by signal %u before it started", signal);
+    tell_prepared(session, &failure);
     answer_start(session, &failure);
     end_with(session, 128 + (int)signal);
 }
@@ -523,6 +539,12 @@ void session_kill(struct session *session)
 enum session_state session_state(const struct session *session)
 {
     return session->state;
+}
+
+bool session_out_of_memory(const struct session *session)
+{
+    return session->state == SESSION_EXITED && session->short_of_memory &&
+           session->status == 128 + SIGKILL;
 }
 
 int session_status(const struct session *session)

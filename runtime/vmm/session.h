@@ -44,6 +44,8 @@ struct session_config {
     int notify_fd;   /* datagram socket for what the container says about its readiness; or -1 */
     /* init said HELLO: attach late devices. Return: bit n set = bind slot n. May be NULL. */
     uint64_t (*attach_late)(void *context);
+    /* The container is prepared, or @failure says why it cannot be. Once. May be NULL. */
+    void (*prepared)(void *context, const struct error *failure);
     /* The exec succeeded. May be NULL. */
     void (*started)(void *context);
     void *context;
@@ -116,6 +118,8 @@ void session_ask(struct session *session, uint16_t type, struct protocol_reader 
 void session_machine_ended(struct session *session, const char *why);
 
 enum session_state session_state(const struct session *session);
+/* The first process was killed, and the guest was short of memory. */
+bool session_out_of_memory(const struct session *session);
 /* Valid once the loop has stopped: 0..255. */
 int session_status(const struct session *session);
 

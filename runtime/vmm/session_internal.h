@@ -69,6 +69,7 @@ struct session {
     pid_t pid;                  /* of this process, which is the container's */
     int grace_fd;               /* timer: how long the end waits for processes besides the first */
     bool grace_over;
+    bool short_of_memory; /* init said that a process was killed for it */
 };
 
 /* session.c */

@@ -148,10 +148,10 @@ static struct process *expect_process(struct session *session, const struct sess
 
     if (read_exec(exec, &terminal) < 0)
         error_set(err, EPROTO, "expected one message that describes a process");
-    else if (session->state != SESSION_RUNNING)
+    else if (session->state != SESSION_CREATED && session->state != SESSION_RUNNING)
         error_set(err, EINVAL,
-                  session->state < SESSION_RUNNING
-                      ? "cannot exec in a container that is not running"
+                  session->state < SESSION_CREATED
+                      ? "cannot exec in a container that is still being created"
                       : "cannot exec in a stopped container");
     else if (exec->fd_count != (terminal ? 1 : STREAM_COUNT))
         error_set(err, EINVAL, "expected %s, found %zu descriptors",

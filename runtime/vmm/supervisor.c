@@ -15,8 +15,10 @@
 #include "init/protocol.h"
 #include "lib/fd.h"
 #include "vmm/control_server.h"
+#include "vmm/exhaust.h"
 #include "vmm/loop.h"
 #include "vmm/machine.h"
+#include "vmm/ready.h"
 #include "vmm/report.h"
 #include "vmm/sandbox.h"
 #include "vmm/session.h"
@@ -295,6 +297,17 @@ static void process_started(void *context)
     print_exits(context, "exits up to the entrypoint:\n");
 }
 
+/* Tells a runtime that waits for more than the VM: for the container in it. */
+static void container_prepared(void *context, const struct error *failure)
+{
+    struct supervisor *s = context;
+
+    if (ready_tell(&s->plan->ready_fd, failure) < 0) {
+        report_error("the runtime that started this machine is gone");
+        session_kill(s->session);
+    }
+}
+
 static int load_guest_plan(struct supervisor *s, struct error *err)
 {
     struct vm_plan *plan = s->plan;
@@ -324,6 +337,7 @@ static int create_session(struct supervisor *s, struct error *err)
         .proc_fd = s->plan->proc_fd,
         .notify_fd = s->plan->notify_fd,
         .attach_late = attach_late,
+        .prepared = s->plan->wait_prepared ? container_prepared : NULL,
         .started = process_started,
         .context = s,
     };
@@ -428,17 +442,8 @@ static int start_threads(struct supervisor *s, struct error *err)
  */
 static int send_ready(struct supervisor *s, struct error *err)
 {
-    struct protocol_writer writer = { 0 };
-    int ret = -ENOMEM;
+    int ret = s->plan->wait_prepared ? 0 : ready_tell(&s->plan->ready_fd, NULL);
 
-    if (s->plan->ready_fd < 0)
-        return 0;
-    protocol_begin(&writer, MESSAGE_RESULT, 0, 0);
-    protocol_put_u64(&writer, FIELD_CODE, 0);
-    if (protocol_finish(&writer) == 0)
-        ret = fd_write_full(s->plan->ready_fd, writer.data, writer.length);
-    free(writer.data);
-    fd_close(&s->plan->ready_fd);
     return ret < 0 ? error_set(err, -ret, "the runtime that started this machine is gone") : 0;
 }
 
@@ -463,6 +468,8 @@ int supervisor_run(struct vm_plan *plan, struct error *err)
         return SESSION_STATUS_FAILED;
     }
     print_exits(s, "exits in all:\n");
+    if (session_out_of_memory(s->session))
+        exhaust_memory(plan->exhaust_mib);
     /* Threads may still be running the guest: the process ends as a whole, without tidying up. */
     return session_status(s->session);
 }

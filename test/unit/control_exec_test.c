@@ -379,7 +379,7 @@ static void test_exec_in_another_state(void **state)
             fds[k] = open("/dev/null", O_RDWR | O_CLOEXEC);
         if (i == 0) {
             ask_exec(fd, fds, 4);
-            expect_refusal(w, fd, EINVAL, "cannot exec in a container that is not running");
+            expect_refusal(w, fd, EINVAL, "cannot exec in a container that is still being created");
             control_start(w);
         } else {
             ask(fd, CONTROL_PAUSE, 1);

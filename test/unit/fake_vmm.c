@@ -167,7 +167,7 @@ static void exec_process(struct fake *fake, struct client *client, const int *fd
     if (fake->paused || fake->child <= 0) {
         send_result(client->fd, EBUSY,
                     fake->paused ? "cannot exec in a paused container"
-                                 : "cannot exec in a container that is not running",
+                                 : "cannot exec in a container that is still being created",
                     NULL);
         return;
     }

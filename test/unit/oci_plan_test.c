@@ -60,6 +60,17 @@ static void test_memory(void **state)
     world_accepts(world, NULL, "\"resources\":{\"memory\":{\"limit\":-1,\"swap\":-1}}", NULL);
     assert_int_equal(world->plan.memory_mib, 1024);
     assert_int_equal(world->plan.limits.memory_max, -1);
+    assert_int_equal(world->plan.exhaust_mib, 0);
+    world_release(world);
+
+    /* docs/decisions/0011: only where nothing can be swapped out, and it may be killed. */
+    world_accepts(world, NULL,
+                  "\"resources\":{\"memory\":{\"limit\":268435456,\"swap\":268435456}}", NULL);
+    assert_int_equal(world->plan.exhaust_mib, 256 + 192 + 4 + 1);
+    world_release(world);
+    world_accepts(world, "\"oomScoreAdj\":-1000",
+                  "\"resources\":{\"memory\":{\"limit\":268435456,\"swap\":268435456}}", NULL);
+    assert_int_equal(world->plan.exhaust_mib, 0);
     world_release(world);
 
     /* More than the host has is what the host has. */

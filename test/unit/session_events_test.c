@@ -135,6 +135,103 @@ static void test_lack_of_memory_is_reported(void **state)
 }
 
 /* A panic: what the workload wrote just before is not lost. */
+/* The status alone does not tell: somebody may have killed it. */
+static void test_end_for_want_of_memory(void **state)
+{
+    struct world *w = *state;
+
+    world_start(w);
+    init_says(w, MESSAGE_OOM, 0);
+    world_run(w);
+    assert_false(session_out_of_memory(w->session));
+    init_exits(w, 137);
+    world_run(w);
+    assert_true(session_out_of_memory(w->session));
+    assert_int_equal(session_status(w->session), 137);
+}
+
+static void test_other_ends_are_not_for_want_of_memory(void **state)
+{
+    struct world *w = *state;
+
+    world_start(w);
+    init_says(w, MESSAGE_OOM, 0);
+    init_exits(w, 1);
+    world_run(w);
+    assert_false(session_out_of_memory(w->session));
+}
+
+/* ---- create that waits for the container ---- */
+
+static unsigned int prepared;
+static struct error prepared_failure;
+
+static void note_prepared(void *context, const struct error *failure)
+{
+    (void)context;
+    prepared++;
+    prepared_failure = failure ? *failure : (struct error) { 0 };
+}
+
+static void boot_waited_for(struct world *w)
+{
+    prepared = 0;
+    w->config.prepared = note_prepared;
+    w->plan = NULL;
+    world_boot(w);
+    init_says_hello(w);
+    world_run(w);
+    assert_int_equal(prepared, 0);
+}
+
+static void test_prepared_is_told_once(void **state)
+{
+    struct world *w = *state;
+
+    boot_waited_for(w);
+    init_answers(w, 1, 0, NULL);
+    world_run(w);
+    assert_int_equal(prepared, 1);
+    assert_int_equal(prepared_failure.code, 0);
+    session_machine_ended(w->session, "later");
+    assert_int_equal(prepared, 1);
+    world_expect_report(w, "later");
+}
+
+static void test_failed_preparation_is_told_to_who_waits(void **state)
+{
+    struct world *w = *state;
+
+    boot_waited_for(w);
+    init_answers(w, 1, ENOEXEC, "error running createContainer hook #0: exit status 3");
+    world_run(w);
+    assert_int_equal(prepared, 1);
+    assert_int_equal(prepared_failure.code, ENOEXEC);
+    assert_string_equal(prepared_failure.message,
+                        "error running createContainer hook #0: exit status 3");
+    world_expect_report(w, NULL);
+}
+
+static void test_machine_that_dies_before_it_is_prepared(void **state)
+{
+    struct world *w = *state;
+
+    boot_waited_for(w);
+    session_machine_ended(w->session, "the guest's kernel panicked");
+    assert_int_equal(prepared, 1);
+    assert_string_equal(prepared_failure.message, "the guest's kernel panicked");
+}
+
+static void test_killed_before_it_is_prepared(void **state)
+{
+    struct world *w = *state;
+
+    boot_waited_for(w);
+    session_kill(w->session);
+    assert_int_equal(prepared, 1);
+    assert_int_equal(prepared_failure.code, EINTR);
+}
+
 static void test_last_words_of_a_machine_that_dies(void **state)
 {
     struct world *w = *state;
@@ -174,9 +271,18 @@ static void test_last_words_of_a_machine_that_dies(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_readiness_is_passed_on),      TEST(test_readiness_is_bounded),
-        TEST(test_engine_that_does_not_listen), TEST(test_nobody_asked_for_readiness),
-        TEST(test_lack_of_memory_is_reported),  TEST(test_last_words_of_a_machine_that_dies),
+        TEST(test_readiness_is_passed_on),
+        TEST(test_readiness_is_bounded),
+        TEST(test_engine_that_does_not_listen),
+        TEST(test_nobody_asked_for_readiness),
+        TEST(test_lack_of_memory_is_reported),
+        TEST(test_end_for_want_of_memory),
+        TEST(test_other_ends_are_not_for_want_of_memory),
+        TEST(test_prepared_is_told_once),
+        TEST(test_failed_preparation_is_told_to_who_waits),
+        TEST(test_machine_that_dies_before_it_is_prepared),
+        TEST(test_killed_before_it_is_prepared),
+        TEST(test_last_words_of_a_machine_that_dies),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
