@@ -61,7 +61,7 @@ static void expect_nothing_left(struct cli *cli, const char *where)
     reap_all();
     if (cli_shell(cli,
                   "[ ! -e $ROOT/c ] && ! grep -q %s /proc/self/mountinfo && "
-                  "[ -z \"$(find /sys/fs/cgroup -type d -path '*%s')\" ]",
+                  "[ -z \"$(find /sys/fs/cgroup -ignore_readdir_race -type d -path '*%s')\" ]",
                   cli->world.directory, cli->cgroup) != 0)
         fail_msg("left behind after %s: %s", where, cli->out);
     /* A monitor dies with its runtime, which may take a moment. */

@@ -276,7 +276,7 @@ static void test_a_frozen_or_removed_control_group_does_not_hinder_delete(void *
            cli->cgroup, cli->cgroup);
     cli_start(cli, "true");
     cli_reap(cli_read_pid(cli, "pid"));
-    CLI_OK(cli, "find /sys/fs/cgroup -depth -type d -path '*%s' -exec rmdir {} +; $V delete c",
+    CLI_OK(cli, "find /sys/fs/cgroup -ignore_readdir_race -depth -type d -path '*%s' -exec rmdir {} +; $V delete c",
            cli->cgroup);
 }
 

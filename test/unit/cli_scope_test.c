@@ -78,13 +78,13 @@ static void test_a_scope_is_started_changed_and_stopped(void **state)
     /* A quarter of a CPU and a half percent: rounded up to whole percents. */
     CLI_SAYS(cli, " CPUQuotaPerSecUSec=260000\n");
     CLI_SAYS(cli, "Get /org/freedesktop/systemd1/unit/engine_2dc1_2escope\n");
-    CLI_OK(cli, "find /sys/fs/cgroup -type d -path '*%s' | grep -q .", group);
+    CLI_OK(cli, "find /sys/fs/cgroup -ignore_readdir_race -type d -path '*%s' | grep -q .", group);
     CLI_OK(cli, "$V --systemd-cgroup update --cpu-share 2048 c && cat log; rm log");
     CLI_SAYS(cli, "SetUnitProperties engine-c1.scope 1\n");
     CLI_OK(cli, "$V delete --force c && cat log; rm log");
     CLI_SAYS(cli, "StopUnit engine-c1.scope replace\nResetFailedUnit engine-c1.scope\n");
-    CLI_OK(cli, "[ -z \"$(find /sys/fs/cgroup -type d -path '*%s')\" ] && [ ! -e $ROOT/c ]", group);
-    CLI_OK(cli, "find /sys/fs/cgroup -depth -type d -path '*/vmrt.slice*' -exec rmdir {} +");
+    CLI_OK(cli, "[ -z \"$(find /sys/fs/cgroup -ignore_readdir_race -type d -path '*%s')\" ] && [ ! -e $ROOT/c ]", group);
+    CLI_OK(cli, "find /sys/fs/cgroup -ignore_readdir_race -depth -type d -path '*/vmrt.slice*' -exec rmdir {} +");
     stop_systemd(&bus);
 }
 

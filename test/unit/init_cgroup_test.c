@@ -176,7 +176,7 @@ static void need_controller(const struct host *host, const char *name)
 {
     char controllers[256] = "";
 
-    io_read_file(AT_FDCWD, host_path(host, "cgroup/vmrt-test/cgroup.controllers"), controllers,
+    io_read_file(AT_FDCWD, host_path(host, "group/cgroup.controllers"), controllers,
                  sizeof(controllers));
     if (!strstr(controllers, name)) {
         print_message("skipped: this kernel's cgroup2 has no %s controller\n", name);

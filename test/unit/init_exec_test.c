@@ -318,7 +318,7 @@ static void test_cgroup_that_takes_no_processes(void **state)
     char output[4096], controllers[64];
     struct protocol_writer *writer;
 
-    if (io_read_file(AT_FDCWD, host_path(host, "cgroup/vmrt-test/cgroup.controllers"), controllers,
+    if (io_read_file(AT_FDCWD, host_path(host, "group/cgroup.controllers"), controllers,
                      sizeof(controllers)) <= 1) {
         print_message("skipped: this kernel's cgroup2 has no controllers\n");
         skip();
