@@ -49,13 +49,6 @@ both() {
     both "$(args '["sh", "-c", "kill -9 $$; sleep 5"]') | .process.args[2] = \"sh -c \\\"kill -9 \\\\\$\\\\\$\\\"\""
 }
 
-@test "stdin to its end: 16 MiB through cat" {
-    head -c 16M /dev/urandom >"$BATS_TEST_TMPDIR/in"
-    bundle "$B" "$(args '["cat"]')"
-    vmrt run --bundle "$B" r <"$BATS_TEST_TMPDIR/in" >"$BATS_TEST_TMPDIR/out"
-    cmp "$BATS_TEST_TMPDIR/in" "$BATS_TEST_TMPDIR/out"
-}
-
 @test "stdin from a pipe: end of file is seen, and a reader that stops early breaks the writer" {
     bundle "$B" "$(args '["head", "-n", "1"]')"
     run bash -c "set -o pipefail; (echo first; yes) | vmrt run --bundle $B r"
