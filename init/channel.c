@@ -145,7 +145,8 @@ int channel_send_log(struct channel *channel, const char *text)
     return writer_send(&channel->out, channel->fd);
 }
 
-int channel_announce_stream(int fd, uint32_t container, uint32_t process, uint32_t stream)
+int channel_announce_stream(int fd, uint32_t container, uint32_t process, uint32_t stream,
+                            const uint8_t *secret)
 {
     struct protocol_writer writer = { 0 };
     int ret;
@@ -153,6 +154,7 @@ int channel_announce_stream(int fd, uint32_t container, uint32_t process, uint32
     protocol_begin(&writer, MESSAGE_STREAM, container, 0);
     protocol_put_u64(&writer, FIELD_PROCESS, process);
     protocol_put_u64(&writer, FIELD_STREAM, stream);
+    protocol_put_bytes(&writer, FIELD_SECRET, secret, PROTOCOL_SECRET_SIZE);
     ret = writer_send(&writer, fd);
     free(writer.data);
     return ret;

@@ -43,9 +43,11 @@ int channel_send_log(struct channel *channel, const char *text);
 
 /**
  * channel_announce_stream() - the one message that opens a stream connection.
- * @fd: a fresh connection to PORT_STREAM.
+ * @fd:     a fresh connection to PORT_STREAM.
+ * @secret: PROTOCOL_SECRET_SIZE bytes.
  * Return: 0 or -errno.
  */
-int channel_announce_stream(int fd, uint32_t container, uint32_t process, uint32_t stream);
+int channel_announce_stream(int fd, uint32_t container, uint32_t process, uint32_t stream,
+                            const uint8_t *secret);
 
 #endif

@@ -50,6 +50,10 @@ static int command_check_path(const char *name, char path[PATH_MAX], struct fail
     if (ret < 0 && step)
         return failure_set(failure, -ret, "exec: \"%s\": %s%s: %s", name, step, name,
                            failure_describe(-ret));
+    /* Go before 1.20 said the latter, since then the former; engines look for either. */
+    if (ret == -EISDIR)
+        return failure_set(failure, EISDIR, "exec: \"%s\": is a directory: permission denied",
+                           name);
     if (ret < 0)
         return failure_set(failure, -ret, "exec: \"%s\": %s", name, failure_describe(-ret));
     memcpy(path, name, strlen(name) + 1);

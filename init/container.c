@@ -359,6 +359,7 @@ static struct process_request request_of(struct container *container, struct pro
         .cgroup = container->cgroup,
         .epoll = engine->epoll,
         .connect_port = engine->config.connect_port,
+        .secret = engine->secret,
         .report = report_ready,
         .stream_changed = stream_has_changed,
         .terminal_changed = terminal_has_changed,

@@ -7,6 +7,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -67,12 +69,17 @@ static void answer(struct engine *engine, const struct protocol_header *header)
 static int handle_setup(struct engine *engine, const struct protocol_header *header,
                         struct protocol_reader fields, struct failure *failure)
 {
-    struct protocol_field tag;
+    struct protocol_field field;
     int ret = setup_apply(fields, engine->config.places.shares, failure);
 
     if (ret < 0)
         return ret;
-    if (protocol_find(fields, FIELD_SHARE_TAG, &tag) == 1)
+    if (protocol_find(fields, FIELD_SECRET, &field) == 1) {
+        if (field.value.length != sizeof(engine->secret))
+            return failure_set(failure, EPROTO, "setup: malformed secret");
+        memcpy(engine->secret, field.value.data, sizeof(engine->secret));
+    }
+    if (protocol_find(fields, FIELD_SHARE_TAG, &field) == 1)
         engine->shares_mounted = true;
     answer(engine, header);
     return 0;
@@ -246,6 +253,13 @@ int engine_init(struct engine *engine, const struct engine_config *config)
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);
     if (sigprocmask(SIG_BLOCK, &mask, NULL) < 0 || signal(SIGPIPE, SIG_IGN) == SIG_ERR)
+        return -errno;
+    /*
+     * Children are born as copies of init, those of an exec among the processes of a container:
+     * none of these, hooks included, is to look into them or to use their /proc/PID (CVE-2016-9962,
+     * CVE-2019-5736). Their exec ends that.
+     */
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
         return -errno;
     engine->signals =
         watch_of(signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK), signals_ready, engine);

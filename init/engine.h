@@ -23,13 +23,15 @@ struct engine {
     struct channel channel;
     struct watch control, signals;
     int epoll;
-    bool shares_mounted; /* by virtio-fs, which wants to be flushed at the end */
+    uint8_t secret[PROTOCOL_SECRET_SIZE]; /* of SETUP, for stream connections */
+    bool shares_mounted;                  /* by virtio-fs, which wants to be flushed at the end */
     struct container *containers;
     int fatal; /* negative errno once the loop has to end */
 };
 
 /**
- * engine_init() - set up the loop. SIGCHLD gets blocked and SIGPIPE ignored for the process.
+ * engine_init() - set up the loop. SIGCHLD gets blocked and SIGPIPE ignored for the process, which
+ * nobody may look into any more (PR_SET_DUMPABLE).
  * Return: 0 or -errno; call engine_destroy() whatever is returned.
  */
 int engine_init(struct engine *engine, const struct engine_config *config);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/ioprio.h>
 #include <stdio.h>
@@ -20,6 +21,9 @@
 #include "init/io.h"
 
 #define CAPABILITIES_MAX 64
+/* What is read of the image's /etc/passwd, bytes: of a line, and of all lines. */
+#define PASSWD_LINE_MAX 65536
+#define PASSWD_MAX      (16u << 20)
 
 int identity_apply_oom_score(const struct process_plan *plan, const char *path,
                              struct failure *failure)
@@ -141,10 +145,23 @@ static int identity_set_user(const struct process_plan *plan, struct failure *fa
 
 static int identity_chdir(const char *cwd, struct failure *failure)
 {
-    if (chdir(cwd) == 0)
-        return 0;
-    return failure_set(failure, errno, "chdir to cwd (\"%s\") set in config.json failed: %s", cwd,
-                       failure_describe(errno));
+    char path[PATH_MAX];
+
+    if (chdir(cwd) < 0)
+        return failure_set(failure, errno, "chdir to cwd (\"%s\") set in config.json failed: %s",
+                           cwd, failure_describe(errno));
+    /*
+     * /proc/self/fd/N, of a descriptor from outside, would be a way out of the root
+     * (CVE-2024-21626). None is open by now; should one ever be, the kernel says "(unreachable)" of
+     * where it leads.
+     */
+    if (syscall(SYS_getcwd, path, sizeof(path)) < 0)
+        return failure_errno(failure, "cwd (\"%s\") set in config.json", cwd);
+    if (path[0] != '/')
+        return failure_set(failure, EXDEV,
+                           "cwd (\"%s\") set in config.json is outside of the container's root",
+                           cwd);
+    return 0;
 }
 
 int identity_apply(const struct process_plan *plan, struct failure *failure)
@@ -193,20 +210,19 @@ static bool passwd_line_home(char *line, uint32_t uid, const char **home)
 /* Return: "HOME=…" in fresh memory, or NULL without memory. */
 static char *passwd_home(uint32_t uid)
 {
-    _cleanup_free_ char *line = NULL;
+    _cleanup_free_ char *line = malloc(PASSWD_LINE_MAX);
     /* The image's file may be anything: do not wait for the other end of a fifo. */
     int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     const char *home = "/";
     char *text = NULL;
     FILE *file = NULL;
     struct stat st;
-    size_t size = 0;
 
-    if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+    if (line && fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
         file = fdopen(fd, "re");
     if (!file)
         io_close(&fd);
-    while (file && getline(&line, &size, file) > 0)
+    while (file && ftell(file) < PASSWD_MAX && fgets(line, PASSWD_LINE_MAX, file))
         if (passwd_line_home(line, uid, &home))
             break;
     if (asprintf(&text, "HOME=%s", home) < 0)

@@ -68,7 +68,7 @@ static int open_stream(struct connections *connections, const struct process *pr
     ret = connections->host[index];
     if (ret >= 0)
         ret = channel_announce_stream(connections->host[index], process->container->id, process->id,
-                                      (uint32_t)index);
+                                      (uint32_t)index, request->secret);
     if (ret < 0)
         return failure_set(failure, -ret, "stream %d: connect to the host: %s", index,
                            failure_describe(-ret));

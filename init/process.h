@@ -49,6 +49,7 @@ struct process_request {
     int cgroup;                 /* descriptor of the container's cgroup; -1: init's own */
     int epoll;
     int (*connect_port)(uint32_t port); /* a fresh connection to the host, or -errno */
+    const uint8_t *secret;              /* what makes the host believe that it is init's */
     watch_handler *report;              /* the child reported, or the exec closed its end */
     stream_changed *stream_changed;
     terminal_changed *terminal_changed;

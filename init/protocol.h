@@ -10,6 +10,8 @@
  *   PORT_CONTROL  one for the machine's life: messages both ways.
  *   PORT_STREAM   one per stdio stream of a process: one MESSAGE_STREAM from init says which, from
  *                 then on the bytes of that stream and nothing else. End of file is a half-close.
+ *                 Any process of the guest can connect, containers' too: FIELD_SECRET tells init's
+ *                 connections from theirs.
  *                 A process with a terminal has streams 0 (to the terminal) and 1 (from it) only;
  *                 end of file on its stream 0 means that the host's terminal hung up.
  *
@@ -42,6 +44,9 @@
 /* Arguments and environment are bounded by the guest's own ARG_MAX (2 MiB); leave as much again. */
 #define PROTOCOL_LENGTH_MAX (4u << 20)
 
+/* Bytes of FIELD_SECRET. */
+#define PROTOCOL_SECRET_SIZE 16u
+
 #define PORT_CONTROL 1024u
 #define PORT_STREAM  1025u
 
@@ -51,11 +56,11 @@ enum message_type {
     MESSAGE_RESULT = 2, /* FIELD_CODE, FIELD_TEXT when the code is not 0 */
     MESSAGE_EXIT = 3,   /* FIELD_PROCESS, FIELD_STATUS: streams were drained before it is sent */
     MESSAGE_LOG = 4,    /* FIELD_TEXT: one line for the host's log */
-    MESSAGE_STREAM = 5, /* first on a stream connection: FIELD_PROCESS, FIELD_STREAM */
+    MESSAGE_STREAM = 5, /* first on a stream connection: FIELD_PROCESS, _STREAM, _SECRET */
     MESSAGE_NOTIFY = 6, /* FIELD_DATA: a datagram that the container sent to its NOTIFY_SOCKET */
     MESSAGE_OOM = 7, /* the guest's kernel killed a process of the container for want of memory */
     /* host to init */
-    MESSAGE_SETUP = 16,     /* FIELD_TIME, FIELD_ENTROPY, FIELD_SLOT*, FIELD_SHARE_TAG */
+    MESSAGE_SETUP = 16,     /* FIELD_SECRET, _TIME, _ENTROPY, FIELD_SLOT*, FIELD_SHARE_TAG */
     MESSAGE_CONTAINER = 17, /* everything about one container; prepares it up to the exec */
     MESSAGE_START = 18,     /* exec the prepared process */
     MESSAGE_SIGNAL = 19,    /* FIELD_PROCESS, FIELD_SIGNAL, FIELD_ALL; no answer */
@@ -82,6 +87,7 @@ enum field_tag {
     FIELD_SHARE_TAG = 11, /* string: virtio-fs tag under which the shares are mounted */
     FIELD_ALL = 12,       /* u64: 1 = every process of the container */
     FIELD_DATA = 13,      /* bytes */
+    FIELD_SECRET = 14,    /* bytes: PROTOCOL_SECRET_SIZE, of the host's choice; for init alone */
 
     /* RESULT of MESSAGE_STATS; the container's cgroup in the guest */
     FIELD_STAT_PIDS = 16,         /* u64: pids.current */

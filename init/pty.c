@@ -21,6 +21,15 @@
 /* The second is for a /dev of the host, where the first may be another instance's or missing. */
 static const char *const multiplexers[] = { "/dev/pts/ptmx", "/dev/ptmx" };
 
+static int multiplexer_check(int fd)
+{
+    struct stat st;
+
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    return S_ISCHR(st.st_mode) && st.st_rdev == makedev(5, 2) ? 0 : -ENODEV;
+}
+
 /* Return: the multiplexer opened, which makes a new pty; or -errno. */
 static int multiplexer_open(int root, const char *path)
 {
@@ -29,17 +38,17 @@ static int multiplexer_open(int root, const char *path)
         .resolve = RESOLVE_IN_ROOT,
     };
     _cleanup_close_ int place = path_open(root, path, 0);
-    struct stat st;
-    long fd;
+    _cleanup_close_ int fd = -1;
+    int ret = place < 0 ? place : multiplexer_check(place);
 
-    if (place < 0)
-        return place;
-    if (fstat(place, &st) < 0)
+    if (ret < 0)
+        return ret;
+    fd = (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+    if (fd < 0)
         return -errno;
-    if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(5, 2))
-        return -ENODEV;
-    fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
-    return fd < 0 ? -errno : (int)fd;
+    /* A process of the container may have put something else there meanwhile. */
+    ret = multiplexer_check(fd);
+    return ret < 0 ? ret : steal_fd(&fd);
 }
 
 static int master_open(int root)

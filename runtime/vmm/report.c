@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/text.h"
+
 /* How long the first descriptor that takes nothing is waited for, s; after that, none is. */
 #define PATIENCE 1
 
@@ -86,9 +88,7 @@ static void put_line(const char *level, bool on_stderr, const char *fmt, va_list
     int length;
 
     vsnprintf(text, sizeof(text), fmt, args);
-    for (char *p = text; *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f)
-            *p = '?';
+    text_mask_controls(text);
     _Static_assert(sizeof(line) <= PIPE_BUF, "written at once");
     length = snprintf(line, sizeof(line), "vmrt: %s%s\n", text, report_terminal ? "\r" : "");
     if (on_stderr || report_fd < 0)

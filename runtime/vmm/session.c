@@ -42,8 +42,13 @@ static void send_setup(struct session *session)
     uint64_t late =
         session->config.attach_late ? session->config.attach_late(session->config.context) : 0;
 
+    if (getrandom(session->secret, sizeof(session->secret), 0) != sizeof(session->secret)) {
+        session_fail(session, EIO, "no random numbers");
+        return;
+    }
     clock_gettime(CLOCK_REALTIME, &now);
     protocol_begin(&writer, MESSAGE_SETUP, 0, SEQUENCE_SETUP);
+    protocol_put_bytes(&writer, FIELD_SECRET, session->secret, sizeof(session->secret));
     protocol_put_u64(&writer, FIELD_TIME,
                      (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec);
     if (getrandom(entropy, sizeof(entropy), 0) == sizeof(entropy))
@@ -361,7 +366,8 @@ static void handle_message(struct session *session, const struct protocol_header
             return;
         session->greeted = true;
         send_setup(session);
-        send_plan(session);
+        if (session->state == SESSION_BOOTING)
+            send_plan(session);
         return;
     case MESSAGE_RESULT:
         handle_result(session, header->sequence, fields);

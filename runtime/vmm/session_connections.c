@@ -3,15 +3,25 @@
 
 #include "vmm/session_internal.h"
 
-/* MESSAGE_STREAM has two numbers; a longer one is none. */
+/* MESSAGE_STREAM has two numbers and the secret; a longer one is none. */
 #define NAME_MAX_LENGTH 256u
 
-static struct nameless *free_place(struct session *session)
+/*
+ * Any process of the guest can connect and say nothing. That must not keep init from connecting,
+ * which names its streams at once: the connection that has been silent for longest goes.
+ */
+static struct nameless *make_place(struct session *session)
 {
-    for (int i = 0; i < NAMELESS_MAX; i++)
+    struct nameless *oldest = &session->nameless[0];
+
+    for (int i = 0; i < NAMELESS_MAX; i++) {
         if (!session->nameless[i].connection)
             return &session->nameless[i];
-    return NULL;
+        if (session->nameless[i].since < oldest->since)
+            oldest = &session->nameless[i];
+    }
+    vsock_reset(oldest->connection);
+    return oldest;
 }
 
 static int accept_connection(void *context, struct vsock_connection *connection, uint32_t port)
@@ -28,16 +38,29 @@ static int accept_connection(void *context, struct vsock_connection *connection,
         vsock_set_context(connection, &session->control);
         return 0;
     case PORT_STREAM:
-        place = free_place(session);
-        if (!place)
-            return -EBUSY;
+        place = make_place(session);
         *place = (struct nameless) { .endpoint = { ENDPOINT_NAMELESS, session },
-                                     .connection = connection };
+                                     .connection = connection,
+                                     .since = session->nameless_count++ };
         vsock_set_context(connection, place);
         return 0;
     default:
         return -ECONNREFUSED;
     }
+}
+
+/* Whether it is init who names the stream. How long this takes tells nothing about the secret. */
+static bool knows_secret(const struct session *session, struct protocol_reader fields)
+{
+    struct protocol_field field;
+    uint8_t difference = 0;
+
+    if (!session->greeted || protocol_find(fields, FIELD_SECRET, &field) != 1 ||
+        field.value.length != sizeof(session->secret))
+        return false;
+    for (size_t i = 0; i < sizeof(session->secret); i++)
+        difference |= field.value.data[i] ^ session->secret[i];
+    return difference == 0;
 }
 
 /*
@@ -64,7 +87,7 @@ static int read_name(const struct session *session, struct vsock_connection *con
         return 0;
     fields =
         (struct protocol_reader) { (const uint8_t *)data + PROTOCOL_HEADER_SIZE, header.length };
-    if (protocol_find(fields, FIELD_PROCESS, &process) != 1 ||
+    if (!knows_secret(session, fields) || protocol_find(fields, FIELD_PROCESS, &process) != 1 ||
         protocol_find(fields, FIELD_STREAM, &number) != 1)
         return -EPROTO;
     *stream = processes_claimable(&session->processes, protocol_u64(&process, &bad),

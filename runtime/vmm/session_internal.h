@@ -44,6 +44,7 @@ struct nameless {
     struct endpoint endpoint;
     struct vsock_connection *connection; /* NULL: free */
     bool receive_closed, half_closed;    /* happened before it was claimed */
+    uint64_t since;                      /* the higher, the later it came */
 };
 
 struct session {
@@ -54,6 +55,8 @@ struct session {
     struct channel channel;
     struct endpoint control; /* context of the control connection */
     struct nameless nameless[NAMELESS_MAX];
+    uint64_t nameless_count;              /* since the beginning */
+    uint8_t secret[PROTOCOL_SECRET_SIZE]; /* valid once init was greeted */
     struct processes processes;
     struct process *first; /* the container's; always there */
     uint32_t plan_count;   /* messages of the guest plan, each answered once */

@@ -27,7 +27,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct plan_request request = { .id = "fuzz",
                                     .bundle = BUNDLE,
-                                    .systemd_cgroup = size > 0 && data[size - 1] == '\n' };
+                                    .driver = size > 0 && data[size - 1] == '\n'
+                                                  ? CGROUP_SYSTEMD
+                                                  : CGROUP_CGROUPFS };
     struct error err = { 0 };
     struct settings settings = { 0 };
     struct plan plan = { 0 };

@@ -96,11 +96,14 @@ static void open_vsock(void)
 #define CONTROL 5000u
 #define STREAM  5001u
 
-/* Header and up to two number fields; tag 0 is none. */
+/* Of SETUP. */
+static uint8_t secret[PROTOCOL_SECRET_SIZE];
+
+/* Header and up to two number fields; tag 0 is none. A stream's name has the secret besides. */
 static void say(uint16_t type, uint32_t sequence, uint16_t tag_a, uint64_t a, uint16_t tag_b,
                 uint64_t b)
 {
-    uint8_t message[PROTOCOL_HEADER_SIZE + 32];
+    uint8_t message[PROTOCOL_HEADER_SIZE + 32 + 8 + sizeof(secret)];
     uint32_t length = PROTOCOL_HEADER_SIZE;
     const uint16_t tags[] = { tag_a, tag_b };
     const uint64_t values[] = { a, b };
@@ -115,6 +118,12 @@ static void say(uint16_t type, uint32_t sequence, uint16_t tag_a, uint64_t a, ui
         protocol_store32(message + length + 4, 8);
         memcpy(message + length + 8, &values[i], 8);
         length += 16;
+    }
+    if (type == MESSAGE_STREAM) {
+        protocol_store16(message + length, FIELD_SECRET);
+        protocol_store32(message + length + 4, sizeof(secret));
+        memcpy(message + length + 8, secret, sizeof(secret));
+        length += 8 + sizeof(secret);
     }
     protocol_store32(message + 16, length - PROTOCOL_HEADER_SIZE);
     if (type == MESSAGE_STREAM)
@@ -153,6 +162,9 @@ static void start(void)
     fields = hear(MESSAGE_SETUP, 1);
     EXPECT(protocol_find(fields, FIELD_ENTROPY, &field), 1);
     EXPECT(field.value.length, 64);
+    EXPECT(protocol_find(fields, FIELD_SECRET, &field), 1);
+    EXPECT(field.value.length, sizeof(secret));
+    memcpy(secret, field.value.data, sizeof(secret));
     /* The late device has come: told, and there. */
     EXPECT(protocol_find(fields, FIELD_SLOT, &field), 1);
     EXPECT(protocol_u64(&field, &bad), SLOT_RNG);

@@ -224,7 +224,7 @@ static void test_exit_overtakes_the_name_of_a_stream(void **state)
     control_start(w);
     proxy_begin(w, &proxy);
     out = guest_connect(&session_service, w->session, PORT_STREAM);
-    stream_header(&writer, proxy.process, 1);
+    stream_header(w, &writer, proxy.process, 1);
     guest_put(out, writer.data, writer.length);
     guest_put(out, "quick", 5);
     free(writer.data);

@@ -214,7 +214,7 @@ static void test_permission_denied(void **state)
 
 static void test_directory_is_no_executable(void **state)
 {
-    check_exec_fails(state, "/bin", EISDIR, "exec: \"/bin\": is a directory");
+    check_exec_fails(state, "/bin", EISDIR, "exec: \"/bin\": is a directory: permission denied");
 }
 
 /* As with runc the start succeeds, and the container says so itself. */

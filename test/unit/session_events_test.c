@@ -243,7 +243,7 @@ static void test_last_words_of_a_machine_that_dies(void **state)
     world_start(w);
     /* Not even a connection that has not been looked at. */
     out = guest_connect(&session_service, w->session, PORT_STREAM);
-    stream_header(&writer, 0, 1);
+    stream_header(w, &writer, 0, 1);
     guest_put(out, writer.data, writer.length);
     free(writer.data);
     for (size_t i = 0; i < sizeof(data); i++)

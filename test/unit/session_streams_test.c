@@ -31,26 +31,95 @@ static void test_second_control_connection_is_refused(void **state)
     assert_null(guest_connect(&session_service, w->session, PORT_CONTROL));
 }
 
-static void test_nameless_connections_are_bounded(void **state)
+/* A process of the container that connects and says nothing: init must still get through. */
+static void test_silent_connections_are_bounded_and_make_room(void **state)
 {
     struct world *w = *state;
-    struct vsock_connection *held[64];
+    struct vsock_connection *held[64], *out;
+    char seen[16];
 
-    world_boot(w);
+    world_start(w);
     for (int i = 0; i < 64; i++) {
         held[i] = connect_stream(w);
         assert_non_null(held[i]);
     }
-    assert_null(connect_stream(w));
-    /* One that goes, one that gets its name, and one that is broken make room. */
+    /* One that goes and one that is broken make room. */
     guest_close(held[0]);
     held[0] = connect_stream(w);
-    assert_non_null(held[0]);
     guest_write(held[1], "not a message at all, is it?", 28);
     assert_true(held[1]->reset);
     held[1] = connect_stream(w);
-    assert_non_null(held[1]);
-    assert_null(connect_stream(w));
+    assert_false(held[2]->reset);
+    /* Else the one goes that has been silent for longest. */
+    out = init_opens_stream(w, 1);
+    assert_true(held[2]->reset);
+    assert_false(held[3]->reset);
+    guest_write(out, "init's", 6);
+    assert_int_equal(stdio_read(&w->io, 1, seen, sizeof(seen), NULL), 6);
+    connect_stream(w);
+    assert_false(held[3]->reset);
+    connect_stream(w);
+    assert_true(held[3]->reset);
+    assert_false(held[0]->reset);
+}
+
+/* Every process of the guest can connect: to read what is typed, to answer in another's name. */
+static void test_streams_are_claimed_by_init_alone(void **state)
+{
+    struct world *w = *state;
+    static const uint8_t guess[2 * PROTOCOL_SECRET_SIZE];
+    struct vsock_connection *thief, *out;
+    uint8_t near[PROTOCOL_SECRET_SIZE];
+    char seen[16];
+
+    world_start(w);
+    memcpy(near, init_secret(w).data, sizeof(near));
+    near[sizeof(near) - 1] ^= 1;
+    for (int i = 0; i < 6; i++) {
+        struct protocol_writer writer = { 0 };
+
+        thief = connect_stream(w);
+        protocol_begin(&writer, MESSAGE_STREAM, 0, 0);
+        protocol_put_u64(&writer, FIELD_PROCESS, 0);
+        protocol_put_u64(&writer, FIELD_STREAM, 1);
+        if (i == 1)
+            protocol_put_bytes(&writer, FIELD_SECRET, guess, PROTOCOL_SECRET_SIZE);
+        if (i == 2)
+            protocol_put_bytes(&writer, FIELD_SECRET, near, sizeof(near));
+        if (i == 3)
+            protocol_put_bytes(&writer, FIELD_SECRET, guess, 0);
+        if (i == 4)
+            protocol_put_bytes(&writer, FIELD_SECRET, init_secret(w).data, 1);
+        if (i == 5)
+            protocol_put_bytes(&writer, FIELD_SECRET, guess, sizeof(guess));
+        assert_int_equal(protocol_finish(&writer), 0);
+        guest_write(thief, writer.data, writer.length);
+        free(writer.data);
+        assert_true(thief->reset);
+    }
+    out = init_opens_stream(w, 1);
+    guest_write(out, "init's", 6);
+    assert_int_equal(stdio_read(&w->io, 1, seen, sizeof(seen), NULL), 6);
+}
+
+/* Before SETUP there is no secret, not one of zeros either. */
+static void test_no_stream_before_the_secret_is_told(void **state)
+{
+    struct world *w = *state;
+    static const uint8_t zeros[PROTOCOL_SECRET_SIZE];
+    struct protocol_writer writer = { 0 };
+    struct vsock_connection *thief;
+
+    world_boot(w);
+    thief = connect_stream(w);
+    protocol_begin(&writer, MESSAGE_STREAM, 0, 0);
+    protocol_put_bytes(&writer, FIELD_SECRET, zeros, sizeof(zeros));
+    protocol_put_u64(&writer, FIELD_PROCESS, 0);
+    protocol_put_u64(&writer, FIELD_STREAM, 0);
+    assert_int_equal(protocol_finish(&writer), 0);
+    guest_write(thief, writer.data, writer.length);
+    free(writer.data);
+    assert_true(thief->reset);
 }
 
 /* ---- names ---- */
@@ -86,7 +155,7 @@ static void test_name_in_pieces_and_data_behind_it(void **state)
 
     world_start(w);
     out = connect_stream(w);
-    stream_header(&writer, 0, 1);
+    stream_header(w, &writer, 0, 1);
     for (size_t i = 0; i + 1 < writer.length; i++)
         guest_write(out, writer.data + i, 1);
     guest_put(out, writer.data + writer.length - 1, 1);
@@ -108,7 +177,7 @@ static void test_names_that_are_refused(void **state)
         struct vsock_connection *connection = connect_stream(w);
         struct protocol_writer writer = { 0 };
 
-        stream_header(&writer, wrong[i].process, wrong[i].stream);
+        stream_header(w, &writer, wrong[i].process, wrong[i].stream);
         guest_write(connection, writer.data, writer.length);
         free(writer.data);
         assert_true(connection->reset);
@@ -126,6 +195,7 @@ static void test_first_messages_that_are_no_name(void **state)
         static const char padding[300];
 
         protocol_begin(&writer, i == 0 ? MESSAGE_HELLO : MESSAGE_STREAM, 0, 0);
+        protocol_put_bytes(&writer, FIELD_SECRET, init_secret(w).data, PROTOCOL_SECRET_SIZE);
         if (i == 1)
             protocol_put_u64(&writer, FIELD_STREAM, 1);
         if (i == 2)
@@ -175,13 +245,13 @@ static void test_half_closed_before_it_had_a_name(void **state)
     world_start(w);
     in = connect_stream(w);
     guest_half_close(in, true);
-    stream_header(&writer, 0, 0);
+    stream_header(w, &writer, 0, 0);
     guest_write(in, writer.data, writer.length);
     assert_int_equal(write(w->io.far[0], "x", 1), -1);
     out = connect_stream(w);
     guest_put(out, "", 0);
     guest_half_close(out, false);
-    stream_header(&writer, 0, 1);
+    stream_header(w, &writer, 0, 1);
     guest_put(out, writer.data, writer.length);
     guest_write(out, "all", 3);
     free(writer.data);
@@ -213,7 +283,7 @@ static void test_reader_that_had_gone_before_the_claim(void **state)
     fd_close(&w->io.far[1]);
     assert_true(world_run(w));
     out = connect_stream(w);
-    stream_header(&writer, 0, 1);
+    stream_header(w, &writer, 0, 1);
     guest_put(out, writer.data, writer.length);
     free(writer.data);
     guest_write(out, "nobody", 6);
@@ -336,7 +406,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_other_ports_are_refused),
         TEST(test_second_control_connection_is_refused),
-        TEST(test_nameless_connections_are_bounded),
+        TEST(test_silent_connections_are_bounded_and_make_room),
+        TEST(test_streams_are_claimed_by_init_alone),
+        TEST(test_no_stream_before_the_secret_is_told),
         TEST(test_streams_carry_bytes_both_ways),
         TEST(test_name_in_pieces_and_data_behind_it),
         TEST(test_names_that_are_refused),

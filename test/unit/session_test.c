@@ -69,6 +69,9 @@ static void test_hello_setup_plan_start(void **state)
     assert_int_equal(protocol_find(fields, FIELD_ENTROPY, &field), 1);
     assert_int_equal(field.value.length, 64);
     assert_memory_not_equal(field.value.data, zeros, 64);
+    assert_int_equal(protocol_find(fields, FIELD_SECRET, &field), 1);
+    assert_int_equal(field.value.length, PROTOCOL_SECRET_SIZE);
+    assert_memory_not_equal(field.value.data, zeros, PROTOCOL_SECRET_SIZE);
     assert_int_equal(protocol_find(fields, FIELD_SHARE_TAG, &field), 1);
     assert_string_equal(protocol_string(&field, &bad), SESSION_SHARE_TAG);
     assert_int_equal(protocol_find(fields, FIELD_SLOT, &field), 1);

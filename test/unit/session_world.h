@@ -176,10 +176,31 @@ static inline void world_start(struct world *w)
         ;
 }
 
-/* The header of a stream connection, as init sends it. */
-static inline void stream_header(struct protocol_writer *writer, uint64_t process, uint64_t stream)
+/* What SETUP, the first message that init received, told it alone. */
+static inline struct protocol_reader init_secret(const struct world *w)
 {
+    struct protocol_header header;
+    struct protocol_field field = { 0 };
+
+    assert_true(w->control->outbox_length >= PROTOCOL_HEADER_SIZE);
+    assert_int_equal(protocol_read_header(w->control->outbox, &header), 0);
+    assert_int_equal(header.type, MESSAGE_SETUP);
+    assert_int_equal(protocol_find((struct protocol_reader) { w->control->outbox +
+                                                                  PROTOCOL_HEADER_SIZE,
+                                                              header.length },
+                                   FIELD_SECRET, &field),
+                     1);
+    return field.value;
+}
+
+/* The header of a stream connection, as init sends it. */
+static inline void stream_header(const struct world *w, struct protocol_writer *writer,
+                                 uint64_t process, uint64_t stream)
+{
+    const struct protocol_reader secret = init_secret(w);
+
     protocol_begin(writer, MESSAGE_STREAM, 0, 0);
+    protocol_put_bytes(writer, FIELD_SECRET, secret.data, secret.length);
     protocol_put_u64(writer, FIELD_PROCESS, process);
     protocol_put_u64(writer, FIELD_STREAM, stream);
     assert_int_equal(protocol_finish(writer), 0);
@@ -192,7 +213,7 @@ static inline struct vsock_connection *init_opens_stream_of(const struct world *
     struct protocol_writer writer = { 0 };
 
     assert_non_null(connection);
-    stream_header(&writer, process, number);
+    stream_header(w, &writer, process, number);
     guest_write(connection, writer.data, writer.length);
     free(writer.data);
     return connection;

@@ -55,7 +55,11 @@ int fs_identity_setup(struct fs_identity *identity, int working_directory, struc
     if (identity->privileged) {
         int bits = prctl(PR_GET_SECUREBITS);
 
-        if (syscall(SYS_setgroups, 0, NULL) < 0)
+        /*
+         * Where a user namespace denies that to everybody (user_namespaces(7)), the groups stay
+         * those of the user who made it, who could have read the files all the same.
+         */
+        if (syscall(SYS_setgroups, 0, NULL) < 0 && errno != EPERM)
             return error_set_errno(err, "file server: cannot leave its supplementary groups");
         if (bits < 0 || (!(bits & SECBIT_NO_SETUID_FIXUP) &&
                          prctl(PR_SET_SECUREBITS, bits | SECBIT_NO_SETUID_FIXUP) < 0))
