@@ -1,7 +1,8 @@
 # A stand-in for vmrt-vmm beside the unit tests, where the runtime looks for it first. Static and
 # without sanitizers: it is executed in a root filesystem that has no libraries.
 FAKE = $(BUILD)/test/unit/vmrt-vmm
-FAKE_SRC = test/unit/fake_vmm.c runtime/vmm/plan.c runtime/lib/error.c runtime/lib/fd.c runtime/lib/json.c
+FAKE_SRC = test/unit/fake_vmm.c runtime/vmm/plan.c runtime/lib/error.c runtime/lib/fd.c runtime/lib/json.c \
+           runtime/lib/text.c
 $(FAKE): $(FAKE_SRC) runtime/vmm/plan.h runtime/vmm/control.h init/protocol.h
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"

@@ -1,6 +1,8 @@
 /* vmrt: the table of commands, nothing else. */
 #include <build.h>
 #include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +11,7 @@
 #include "commands/command.h"
 #include "commands/options.h"
 #include "lib/log.h"
+#include "oci/rootless.h"
 #include "oci/settings.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -41,7 +44,7 @@ static const struct command commands[] = {
 
 /* Global options as given. */
 struct globals {
-    const char *root, *log, *log_format, *cgroup_manager;
+    const char *root, *log, *log_format, *cgroup_manager, *rootless;
     bool debug, systemd_cgroup, version, help;
 };
 
@@ -63,24 +66,35 @@ static void print_version(void)
     printf("vmrt version %s\ncommit: %s\nspec: %s\n", BUILD_VERSION, BUILD_COMMIT, SPEC_VERSION);
 }
 
-/* A command started without stdio must not hand the next file it opens to the container. */
-static int open_stdio(void)
+/*
+ * What we get from a caller is not always in order. A command started without stdio must not hand
+ * the next file it opens to the container; what was left open is not for our children, though it
+ * may be for us (--process /dev/fd/63); and where SIGCHLD is ignored, no child can be waited for.
+ */
+static int settle_inherited(void)
 {
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
             return -1;
+    (void)close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
+    (void)signal(SIGCHLD, SIG_DFL);
     return 0;
 }
 
-/* As runc: /run, or the user's own runtime directory. */
-static const char *default_root(char *buffer, size_t size)
+/* Who is calling decides where the state is and what may be done without. */
+static int settle_rootless(const struct globals *globals, struct context *context)
 {
-    const char *runtime = getenv("XDG_RUNTIME_DIR");
+    static char root[4096];
+    enum rootless rootless = ROOTLESS_AUTO;
 
-    if (geteuid() == 0 || !runtime || !runtime[0])
-        return "/run/vmrt";
-    snprintf(buffer, size, "%s/vmrt", runtime);
-    return buffer;
+    if (globals->rootless && rootless_parse(globals->rootless, &rootless) < 0) {
+        log_error("--rootless: expected true, false or auto, found \"%s\"", globals->rootless);
+        return -1;
+    }
+    context->rootless = rootless_applies(rootless);
+    rootless_root(rootless, root, sizeof(root));
+    context->root = globals->root ? globals->root : root;
+    return 0;
 }
 
 static int apply(const struct globals *globals, struct context *context)
@@ -99,6 +113,8 @@ static int apply(const struct globals *globals, struct context *context)
         log_error("%s", err.message);
         return -1;
     }
+    if (settle_rootless(globals, context) < 0)
+        return -1;
     context->systemd_cgroup = globals->systemd_cgroup;
     if (!globals->cgroup_manager || strcmp(globals->cgroup_manager, "cgroupfs") == 0)
         return 0;
@@ -124,8 +140,7 @@ static int run_command(const struct context *context, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-    char root[4096];
-    struct globals globals = { .root = default_root(root, sizeof(root)) };
+    struct globals globals = { 0 };
     const struct option_row rows[] = {
         { "root", 0, OPTION_STRING, "DIR", "where the state of containers is kept (/run/vmrt)",
           &globals.root },
@@ -136,17 +151,18 @@ int main(int argc, char **argv)
           &globals.systemd_cgroup },
         { "cgroup-manager", 0, OPTION_STRING, "MANAGER", "cgroupfs (default), systemd or disabled",
           &globals.cgroup_manager },
-        { "rootless", 0, OPTION_IGNORED_STRING, "VALUE", "accepted, without effect", NULL },
+        { "rootless", 0, OPTION_STRING, "VALUE", "true, false, or auto: as the caller is (default)",
+          &globals.rootless },
         { "criu", 0, OPTION_IGNORED_STRING, "PATH", "accepted, without effect", NULL },
         { "version", 'v', OPTION_FLAG, NULL, "print the version", &globals.version },
         { "help", 'h', OPTION_FLAG, NULL, "print this", &globals.help },
     };
     struct context context = { .host_settings = SETTINGS_HOST_FILE };
 
-    if (open_stdio() < 0 || options_parse_global(rows, COUNT(rows), &argc, &argv) != OPTIONS_OK ||
+    if (settle_inherited() < 0 ||
+        options_parse_global(rows, COUNT(rows), &argc, &argv) != OPTIONS_OK ||
         apply(&globals, &context) < 0)
         return 1;
-    context.root = globals.root;
     if (globals.version) {
         print_version();
         return 0;

@@ -9,6 +9,7 @@ struct context {
     const char *root;          /* state root */
     const char *host_settings; /* the host's settings file */
     bool systemd_cgroup, no_cgroup;
+    bool rootless; /* see oci/rootless.h */
 };
 
 struct command {

@@ -17,6 +17,6 @@ int command_create(const struct context *context, const struct command *self, in
     ret = creating_run(context, &options, argv[0], NULL, &container, &err);
     container_close(&container);
     if (ret < 0)
-        log_error("%s", err.message);
+        log_error("vmrt create failed: %s", err.message);
     return ret < 0;
 }

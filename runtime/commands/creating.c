@@ -42,7 +42,8 @@ int creating_run(const struct context *context, const struct creating *options, 
                                         .notify_socket = notify && notify[0] ? notify : NULL,
                                         .detach = !master,
                                         .systemd_cgroup = context->systemd_cgroup,
-                                        .no_cgroup = context->no_cgroup };
+                                        .no_cgroup = context->no_cgroup,
+                                        .rootless = context->rootless };
     int ret = creating_check_descriptors(options->preserve_fds, err);
 
     if (ret < 0) {

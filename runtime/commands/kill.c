@@ -14,17 +14,17 @@ int command_kill(const struct context *context, const struct command *self, int 
     };
     enum options_result parsed = options_parse(self, rows, 1, 1, 2, &argc, &argv);
     struct container container;
+    const char *name;
     struct error err;
     int number, ret;
 
     if (parsed != OPTIONS_OK)
         return parsed == OPTIONS_ERROR;
-    number = names_signal_number(argc > 1 ? argv[1] : "SIGTERM");
-    if (number < 0) {
-        log_error("unknown signal \"%s\"", argv[1]);
-        return 1;
-    }
+    name = argc > 1 ? argv[1] : "SIGTERM";
+    number = names_signal_number(name);
     ret = container_open(context->root, argv[0], &container, &err);
+    if (ret == 0 && number < 0)
+        ret = error_set(&err, EINVAL, "unknown signal \"%s\"", name);
     if (ret == 0)
         ret = lifecycle_signal(&container, number, all, &err);
     container_close(&container);

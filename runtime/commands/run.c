@@ -122,6 +122,6 @@ int command_run(const struct context *context, const struct command *self, int a
     fd_close(&run.master);
     fd_close(&run.signals);
     if (ret < 0)
-        log_error("%s", err.message);
+        log_error("vmrt run failed: %s", err.message);
     return ret < 0 && status == 0 ? 1 : status;
 }

@@ -6,12 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static void sanitise(char *text)
-{
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
-}
+#include "lib/text.h"
 
 int error_set(struct error *err, int code, const char *fmt, ...)
 {
@@ -23,7 +18,7 @@ int error_set(struct error *err, int code, const char *fmt, ...)
     va_start(args, fmt);
     vsnprintf(err->message, sizeof(err->message), fmt, args);
     va_end(args);
-    sanitise(err->message);
+    text_mask_controls(err->message);
     return -code;
 }
 
@@ -41,6 +36,6 @@ int error_set_errno(struct error *err, const char *fmt, ...)
     va_end(args);
     used = strlen(err->message);
     snprintf(err->message + used, sizeof(err->message) - used, ": %s", strerror(code));
-    sanitise(err->message);
+    text_mask_controls(err->message);
     return -code;
 }

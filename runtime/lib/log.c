@@ -12,6 +12,7 @@
 
 #include "lib/fd.h"
 #include "lib/json.h"
+#include "lib/text.h"
 
 static struct {
     int fd;
@@ -99,9 +100,7 @@ static void format(char *text, size_t size, const char *fmt, va_list args)
 static void format(char *text, size_t size, const char *fmt, va_list args)
 {
     vsnprintf(text, size, fmt, args);
-    for (; *text; text++)
-        if ((unsigned char)*text < 0x20 || *text == 0x7f)
-            *text = '?';
+    text_mask_controls(text);
 }
 
 void log_error(const char *fmt, ...)
@@ -112,9 +111,13 @@ void log_error(const char *fmt, ...)
     va_start(args, fmt);
     format(text, sizeof(text), fmt, args);
     va_end(args);
-    dprintf(STDERR_FILENO, "vmrt: %s\n", text);
+    /* The file first: stderr may be a pipe that nobody reads any more, and so our end. */
     if (log_state.fd >= 0)
         write_line(log_state.fd, "error", text);
+    if (log_state.fd < 0 && log_state.json)
+        write_line(STDERR_FILENO, "error", text);
+    else
+        dprintf(STDERR_FILENO, "%s\n", text);
 }
 
 void log_warning(const char *fmt, ...)

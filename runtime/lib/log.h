@@ -27,7 +27,10 @@ int log_open(const struct log_options *options, struct error *err);
 int log_fd(void);
 bool log_is_json(void);
 
-/* An error: the log file and, with "vmrt: " in front, stderr. */
+/*
+ * An error: the log file and, as it is, stderr. As with runc, --log-format json without a log file
+ * is the form of stderr.
+ */
 void log_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*

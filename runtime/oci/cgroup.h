@@ -67,14 +67,20 @@ struct cgroup {
     size_t count;
 };
 
+/* Who makes control groups; with systemd linux.cgroupsPath is "slice:prefix:name". */
+enum cgroup_driver {
+    CGROUP_CGROUPFS,
+    CGROUP_SYSTEMD,
+    CGROUP_SYSTEMD_USER, /* the user's own manager */
+};
+
 /**
  * cgroup_path() - where linux.cgroupsPath leads.
- * @wanted:  the field; NULL or "" for a default made from @id.
- * @systemd: the field is "slice:prefix:name".
+ * @wanted: the field; NULL or "" for a default made from @id.
  * Return: 0 with a path relative to the hierarchy's root when it begins with '/', else to the
  * caller's own control group; or -EINVAL.
  */
-int cgroup_path(const char *wanted, const char *id, bool systemd, struct arena *arena,
+int cgroup_path(const char *wanted, const char *id, enum cgroup_driver driver, struct arena *arena,
                 const char **path, struct error *err);
 
 /* The unit of a container whose engine has systemd manage control groups. */
@@ -84,8 +90,8 @@ struct cgroup_unit {
 };
 
 /* What "slice:prefix:name" means to systemd. Return: 0 or -EINVAL. */
-int cgroup_unit(const char *wanted, const char *id, struct cgroup_unit *unit, struct arena *arena,
-                struct error *err);
+int cgroup_unit(const char *wanted, const char *id, enum cgroup_driver driver,
+                struct cgroup_unit *unit, struct arena *arena, struct error *err);
 
 /**
  * cgroup_find() - where the directories of @path are in every hierarchy, there or not.
@@ -98,6 +104,9 @@ int cgroup_find(const char *path, struct cgroup *cgroup, struct arena *arena, st
  * Return: 0 or -errno. On failure what was made is removed again.
  */
 int cgroup_make(const struct cgroup *cgroup, struct error *err);
+
+/* May the caller make it and put a process into it? Return: 0, or -errno naming what it may not. */
+int cgroup_check_rights(const struct cgroup *cgroup, struct error *err);
 
 /* A group that others live in is not a container's: it could be neither limited nor removed. */
 int cgroup_check_free(const struct cgroup *cgroup, struct error *err);

@@ -121,3 +121,29 @@ int cgroup_check_free(const struct cgroup *cgroup, struct error *err)
     }
     return 0;
 }
+
+/* The directory that is there already, in which those of @path would be made. */
+static void find_existing(const char *path, char *out, size_t size)
+{
+    snprintf(out, size, "%s", path);
+    for (char *slash = strrchr(out, '/'); slash && slash > out && access(out, F_OK) < 0;
+         slash = strrchr(out, '/'))
+        *slash = '\0';
+}
+
+int cgroup_check_rights(const struct cgroup *cgroup, struct error *err)
+{
+    for (size_t i = 0; i < cgroup->count; i++) {
+        char path[PATH_MAX], procs[PATH_MAX + 16];
+
+        find_existing(cgroup->paths[i], path, sizeof(path));
+        /* cgroups(7) "Delegation containment": to move a process, one must own the group above
+         * both places, which is this one, or further up. */
+        snprintf(procs, sizeof(procs), "%s/cgroup.procs", path);
+        if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
+            return error_set_errno(err, "control group %s", path);
+        if (cgroup->unified[i] && faccessat(AT_FDCWD, procs, W_OK, AT_EACCESS) < 0)
+            return error_set_errno(err, "%s", procs);
+    }
+    return 0;
+}

@@ -5,8 +5,7 @@
 
 #include "oci/cgroup.h"
 
-#define DEFAULT_SLICE "system.slice"
-#define SLICE_SUFFIX  ".slice"
+#define SLICE_SUFFIX ".slice"
 
 static bool has_suffix(const char *text, const char *suffix)
 {
@@ -38,9 +37,11 @@ static bool is_slice(const char *name)
            !strstr(name, "-" SLICE_SUFFIX);
 }
 
-int cgroup_unit(const char *wanted, const char *id, struct cgroup_unit *unit, struct arena *arena,
-                struct error *err)
+int cgroup_unit(const char *wanted, const char *id, enum cgroup_driver driver,
+                struct cgroup_unit *unit, struct arena *arena, struct error *err)
 {
+    /* As runc. */
+    const char *preset = driver == CGROUP_SYSTEMD_USER ? "user.slice" : "system.slice";
     const char *first, *second, *name;
 
     if (!wanted || !wanted[0])
@@ -55,8 +56,8 @@ int cgroup_unit(const char *wanted, const char *id, struct cgroup_unit *unit, st
                          "systemd cgroups, found \"%s\"",
                          wanted);
     name = second + 1;
-    unit->slice = first == wanted ? DEFAULT_SLICE
-                                  : arena_format(arena, "%.*s", (int)(first - wanted), wanted);
+    unit->slice =
+        first == wanted ? preset : arena_format(arena, "%.*s", (int)(first - wanted), wanted);
     if (has_suffix(name, SLICE_SUFFIX))
         unit->name = name;
     else
@@ -71,12 +72,12 @@ int cgroup_unit(const char *wanted, const char *id, struct cgroup_unit *unit, st
     return 0;
 }
 
-static int systemd_path(const char *wanted, const char *id, struct arena *arena, const char **path,
-                        struct error *err)
+static int systemd_path(const char *wanted, const char *id, enum cgroup_driver driver,
+                        struct arena *arena, const char **path, struct error *err)
 {
     struct cgroup_unit unit = { 0 };
     char *parent;
-    int ret = cgroup_unit(wanted, id, &unit, arena, err);
+    int ret = cgroup_unit(wanted, id, driver, &unit, arena, err);
 
     if (ret < 0 || !unit.slice)
         return ret;
@@ -85,13 +86,13 @@ static int systemd_path(const char *wanted, const char *id, struct arena *arena,
     return *path ? 0 : error_set(err, ENOMEM, "out of memory");
 }
 
-int cgroup_path(const char *wanted, const char *id, bool systemd, struct arena *arena,
+int cgroup_path(const char *wanted, const char *id, enum cgroup_driver driver, struct arena *arena,
                 const char **path, struct error *err)
 {
     if (wanted && strlen(wanted) >= PATH_MAX)
         return error_set(err, ENAMETOOLONG, "config.json: linux.cgroupsPath is too long");
-    if (systemd)
-        return systemd_path(wanted, id, arena, path, err);
+    if (driver != CGROUP_CGROUPFS)
+        return systemd_path(wanted, id, driver, arena, path, err);
     *path = wanted && wanted[0] ? wanted : id;
     for (const char *p = *path; (p = strstr(p, "..")) != NULL; p++)
         if ((p == *path || p[-1] == '/') && (p[2] == '/' || p[2] == '\0'))

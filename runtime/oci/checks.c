@@ -16,7 +16,9 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "oci/access.h"
 #include "oci/files.h"
+#include "oci/rootless.h"
 #include "oci/settings.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -31,15 +33,6 @@ void check_set(struct check_result *result, enum check_verdict verdict, const ch
     va_start(args, fmt);
     vsnprintf(result->detail, sizeof(result->detail), fmt, args);
     va_end(args);
-}
-
-static void check_privileges(const char *host_settings, struct check_result *result)
-{
-    if (geteuid() == 0)
-        check_set(result, CHECK_OK, "", "running as root");
-    else
-        check_set(result, CHECK_MISSING, "run as root: rootless operation is not supported",
-                  "running as uid %u", (unsigned int)geteuid());
 }
 
 /* Calls that the mount tree is made with; on a bad descriptor a kernel that knows them says EBADF.
@@ -105,15 +98,21 @@ static void check_tun(const char *host_settings, struct check_result *result)
 {
     _cleanup_close_ int fd = open("/dev/net/tun", O_RDWR | O_CLOEXEC);
 
-    if (fd >= 0)
+    if (fd >= 0) {
         check_set(result, CHECK_OK, "", "/dev/net/tun can be used");
-    else
+    } else if (errno == EACCES || errno == EPERM) {
+        char remedy[256];
+
+        access_remedy("/dev/net/tun", remedy, sizeof(remedy));
+        check_set(result, CHECK_NOTE, remedy, "/dev/net/tun: permission denied: no networking");
+    } else
         check_set(result, CHECK_NOTE, "modprobe tun", "/dev/net/tun: %s: no networking",
                   strerror(errno));
 }
 
 static void check_cgroup(const char *host_settings, struct check_result *result)
 {
+    const char *kind;
     struct statfs fs;
 
     if (statfs("/sys/fs/cgroup", &fs) < 0 ||
@@ -121,9 +120,13 @@ static void check_cgroup(const char *host_settings, struct check_result *result)
         check_set(result, CHECK_MISSING,
                   "mount -t cgroup2 cgroup2 /sys/fs/cgroup, or use --cgroup-manager disabled",
                   "no control groups at /sys/fs/cgroup");
+    if (result->detail[0])
+        return;
+    kind = fs.f_type == CGROUP2_SUPER_MAGIC ? "v2" : "v1";
+    if (rootless_applies(ROOTLESS_AUTO))
+        check_rootless_cgroup(kind, result);
     else
-        check_set(result, CHECK_OK, "", "control groups %s",
-                  fs.f_type == CGROUP2_SUPER_MAGIC ? "v2" : "v1");
+        check_set(result, CHECK_OK, "", "control groups %s", kind);
 }
 
 /* Is @name in a directory of PATH or in one where engines are usually? */
@@ -166,6 +169,7 @@ const struct check checks[] = {
     { "kvm", check_kvm_device },
     { "kvm kind", check_kvm_complete },
     { "privileges", check_privileges },
+    { "user ids", check_user_ids },
     { "host kernel", check_kernel_interfaces },
     { "programs", check_programs },
     { "guest kernel", check_kernel },

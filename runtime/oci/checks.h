@@ -30,6 +30,12 @@ void check_cpu(const char *host_settings, struct check_result *result);
 void check_kvm_device(const char *host_settings, struct check_result *result);
 void check_kvm_complete(const char *host_settings, struct check_result *result);
 
+/* Who is calling, and what that user has: oci/checks_rootless.c. */
+void check_privileges(const char *host_settings, struct check_result *result);
+void check_user_ids(const char *host_settings, struct check_result *result);
+/* @kind: "v1" or "v2". */
+void check_rootless_cgroup(const char *kind, struct check_result *result);
+
 /* Fills in a result. */
 void check_set(struct check_result *result, enum check_verdict verdict, const char *remedy,
                const char *fmt, ...) __attribute__((format(printf, 4, 5)));

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "oci/access.h"
 #include "oci/checks.h"
 #include "oci/files.h"
 
@@ -72,10 +73,12 @@ void check_kvm_device(const char *host_settings, struct check_result *result)
     struct error err;
     _cleanup_close_ int fd = files_open_kvm(KVM_DEVICE, &err);
 
-    if (fd == -EACCES || fd == -EPERM)
-        check_set(result, CHECK_MISSING, "run as root, or join the group that owns " KVM_DEVICE,
-                  "%s", err.message);
-    else if (fd < 0)
+    if (fd == -EACCES || fd == -EPERM) {
+        char remedy[256];
+
+        access_remedy(KVM_DEVICE, remedy, sizeof(remedy));
+        check_set(result, CHECK_MISSING, remedy, KVM_DEVICE ": permission denied");
+    } else if (fd < 0)
         check_set(result, CHECK_MISSING,
                   "modprobe kvm_intel (or kvm_amd); in a container, pass --device " KVM_DEVICE,
                   "%s", err.message);

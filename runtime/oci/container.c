@@ -29,8 +29,9 @@ int container_check_id(const char *id, struct error *err)
         return error_set(err, EINVAL, "container id cannot be empty");
     if (id[strspn(id, allowed)] || strcmp(id, ".") == 0 || strcmp(id, "..") == 0 ||
         strlen(id) > NAME_MAX)
-        return error_set(err, EINVAL,
-                         "invalid id format: \"%s\": expected letters, digits and _ + - .", id);
+        return error_set(
+            err, EINVAL,
+            "invalid container ID format: \"%s\": expected letters, digits and _ + - .", id);
     return 0;
 }
 
@@ -46,7 +47,8 @@ static int open_root(const char *root, bool *made, struct error *err)
         slash = strchr(slash + 1, '/');
         if (slash)
             *slash = '\0';
-        if (path[0] && mkdir(path, 0700) == 0)
+        /* basedir-spec: in XDG_RUNTIME_DIR the sticky bit says that it is still needed. */
+        if (path[0] && mkdir(path, slash ? 0700 : 01700) == 0)
             *made = !slash;
         else if (path[0] && errno != EEXIST)
             return error_set_errno(err, "cannot make the state directory %s", path);
@@ -194,9 +196,11 @@ int container_open(const char *root, const char *id, struct container *container
     if (container->directory < 0)
         return error_set(err, ENOENT, "container does not exist");
     ret = fd_read_file(container->directory, CONTAINER_STATE, STATE_SIZE_MAX, &text, NULL);
+    /* create is at it, or was killed at once: for engines, it is not there. */
+    if (ret == -ENOENT)
+        return error_set(err, EINVAL, "container does not exist");
     if (ret < 0)
-        return error_set(err, ret == -ENOENT ? EINVAL : -ret, "container %s: %s: %s", id,
-                         CONTAINER_STATE, strerror(-ret));
+        return error_set(err, -ret, "container %s: %s: %s", id, CONTAINER_STATE, strerror(-ret));
     ret = read_state(container, text, err);
     return ret < 0 ? -EINVAL : 0;
 }

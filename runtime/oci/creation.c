@@ -26,6 +26,7 @@
 #include "oci/plan.h"
 #include "oci/process.h"
 #include "oci/relay.h"
+#include "oci/rootless.h"
 #include "oci/scope.h"
 #include "oci/settings.h"
 
@@ -43,6 +44,7 @@ struct creation {
     struct console console;
     int console_socket; /* connected */
     struct monitor monitor;
+    bool no_cgroup;   /* asked for, or the caller has no right to one */
     bool reserved;    /* the state directory is ours */
     bool hooks_began; /* prestart was reached */
 };
@@ -58,14 +60,36 @@ static void take_own_size(struct creation *c)
     c->spec.process.console_columns = size.ws_col;
 }
 
+static enum cgroup_driver driver(const struct creation *c)
+{
+    if (!c->request->systemd_cgroup)
+        return CGROUP_CGROUPFS;
+    return c->request->rootless ? CGROUP_SYSTEMD_USER : CGROUP_SYSTEMD;
+}
+
+static int decide_limits(struct creation *c, struct error *err)
+{
+    struct json section = json_member(&c->spec.document, "linux");
+    struct json resources = json_member(&section, "resources");
+    int ret = cgroup_limits_read(&resources, &c->plan.limits, &c->plan.arena, err);
+
+    c->no_cgroup = c->request->no_cgroup;
+    /* systemd has rights of its own. */
+    if (ret == 0 && c->request->rootless && !c->no_cgroup && !c->request->systemd_cgroup)
+        ret = rootless_settle_cgroup(&c->plan, &c->no_cgroup, err);
+    /* There is no limit that vmrt-vmm could meet. */
+    if (c->no_cgroup)
+        c->plan.exhaust_mib = 0;
+    return ret;
+}
+
 static int decide(struct creation *c, struct error *err)
 {
     char config[PATH_MAX + 16];
     struct plan_request request = { .id = c->request->id,
                                     .bundle = c->bundle,
-                                    .systemd_cgroup = c->request->systemd_cgroup,
+                                    .driver = driver(c),
                                     .notify = c->request->notify_socket };
-    struct json section, resources;
     int ret;
 
     if (!realpath(c->request->bundle, c->bundle))
@@ -83,9 +107,9 @@ static int decide(struct creation *c, struct error *err)
         ret = settings_load(c->request->host_settings, &c->spec, &c->settings, err);
     if (ret == 0)
         ret = plan_make(&c->spec, &c->settings, &request, &c->plan, err);
-    section = json_member(&c->spec.document, "linux");
-    resources = json_member(&section, "resources");
-    return ret == 0 ? cgroup_limits_read(&resources, &c->plan.limits, &c->plan.arena, err) : ret;
+    if (ret == 0)
+        ret = rootless_check_user(&c->spec, &c->spec.process, err);
+    return ret == 0 ? decide_limits(c, err) : ret;
 }
 
 /* RFC 3339 with nanoseconds, trailing zeros cut, as Go prints it. */
@@ -184,11 +208,12 @@ static int make_cgroup(struct creation *c, struct error *err)
     if (ret == 0)
         ret = cgroup_check_free(&found, err);
     if (ret == 0 && c->request->systemd_cgroup)
-        ret =
-            cgroup_unit(c->spec.cgroups_path, container->id, &request.unit, &container->arena, err);
+        ret = cgroup_unit(c->spec.cgroups_path, container->id, driver(c), &request.unit,
+                          &container->arena, err);
     if (ret < 0)
         return ret;
     request.v2 = found.v2;
+    request.user = driver(c) == CGROUP_SYSTEMD_USER;
     container->cgroup = found;
     if (c->request->systemd_cgroup)
         scope_describe(&request, &container->scope);
@@ -215,7 +240,7 @@ static int place(struct creation *c, struct error *err)
     ret = process_start_time(c->monitor.pid, &container->start_time);
     if (ret < 0)
         return error_set(err, -ret, "/proc/%d/stat: %s", (int)c->monitor.pid, strerror(-ret));
-    ret = c->request->no_cgroup ? container_save(container, err) : make_cgroup(c, err);
+    ret = c->no_cgroup ? container_save(container, err) : make_cgroup(c, err);
     if (ret == 0)
         ret = cgroup_apply(&container->cgroup, &c->plan.limits, err);
     if (ret == 0)

@@ -18,6 +18,7 @@ struct creation_request {
     const char *notify_socket;  /* the engine's NOTIFY_SOCKET; NULL: nobody waits */
     bool detach;                /* nobody stays who could relay a terminal */
     bool systemd_cgroup, no_cgroup;
+    bool rootless; /* a control group that may not be made is done without */
 };
 
 /**

@@ -16,13 +16,14 @@
 #include "oci/pidfile.h"
 #include "oci/plan.h"
 #include "oci/relay.h"
+#include "oci/rootless.h"
 
 static int check_status(const struct container *container, const struct exec_request *request,
                         struct error *err)
 {
     switch (container_status(container)) {
     case CONTAINER_STOPPED:
-        return error_set(err, EINVAL, "cannot exec a container that has stopped");
+        return error_set(err, EINVAL, "cannot exec in a stopped container");
     case CONTAINER_PAUSED:
         /* No vCPU runs: waiting for the guest would only hide that. */
         return error_set(err, EBUSY, "cannot exec in a paused container%s",
@@ -75,6 +76,8 @@ static int prepare(const struct exec_request *request, const struct container *c
     ret = spec_parse(text, &config, err);
     if (ret == 0)
         ret = exec_process_read(request, &config, &own, &process, err);
+    if (ret == 0)
+        ret = rootless_check_user(&config, process, err);
     if (ret == 0)
         ret = console_check(process->terminal, request->detach, request->console_socket, err);
     if (ret == 0 && process->terminal && !request->detach && relay_own_size(&size)) {

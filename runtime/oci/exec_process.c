@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "lib/fd.h"
+#include "lib/log.h"
 #include "oci/exec.h"
 #include "oci/names.h"
 
@@ -56,8 +57,7 @@ static int add_groups(struct spec_process *process, const struct exec_list *grou
 }
 
 /* Ambient capabilities must be inheritable: they are added only where the container has them so. */
-static int add_capabilities(struct spec_process *process, const struct exec_list *caps,
-                            struct error *err)
+static void add_capabilities(struct spec_process *process, const struct exec_list *caps)
 {
     struct spec_capabilities *sets = &process->capabilities;
 
@@ -65,15 +65,17 @@ static int add_capabilities(struct spec_process *process, const struct exec_list
         int number = names_capability_number(caps->values[i]);
         uint64_t bit;
 
-        if (number < 0)
-            return error_set(err, EINVAL, "--cap: unknown capability \"%s\"", caps->values[i]);
+        /* As with runc, and as in config.json. */
+        if (number < 0) {
+            log_debug("exec: --cap: \"%s\" is not a known capability: ignored", caps->values[i]);
+            continue;
+        }
         bit = 1ull << number;
         sets->bounding |= bit;
         sets->effective |= bit;
         sets->permitted |= bit;
         sets->ambient |= bit & sets->inheritable;
     }
-    return 0;
 }
 
 static bool same_name(const char *a, const char *b)
@@ -119,7 +121,7 @@ static int change_process(const struct exec_request *request, struct spec *confi
     int ret = 0;
 
     if (!request->args || !request->args[0])
-        return error_set(err, EINVAL, "args must not be empty");
+        return error_set(err, EINVAL, "process args cannot be empty");
     /* The vector is ours, the strings are the command line's. */
     process->args = (const char **)request->args;
     /* The size of the container's own terminal is not that of this one. */
@@ -134,8 +136,7 @@ static int change_process(const struct exec_request *request, struct spec *confi
         ret = set_user(process, request->user, &config->arena, err);
     if (ret == 0)
         ret = add_groups(process, &request->groups, &config->arena, err);
-    if (ret == 0)
-        ret = add_capabilities(process, &request->caps, err);
+    add_capabilities(process, &request->caps);
     return ret == 0 ? add_environment(process, &request->env, &config->arena, err) : ret;
 }
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "oci/access.h"
 
 #define KVM_DEVICE      "/dev/kvm"
 #define PVH_NOTE_NAME   "Xen"
@@ -129,6 +130,14 @@ int files_open_kvm(const char *path, struct error *err)
         return error_set(err, errno,
                          "%s: %s: load the module kvm_intel or kvm_amd, and see \"vmrt check\"",
                          path, strerror(errno));
+    if (fd < 0 && (errno == EACCES || errno == EPERM)) {
+        char remedy[256];
+        int code = errno;
+
+        access_remedy(path, remedy, sizeof(remedy));
+        /* runc's words for it, which engines turn into a status. */
+        return error_set(err, code, "%s: permission denied: %s", path, remedy);
+    }
     if (fd < 0)
         return error_set_errno(err, "%s", path);
     version = ioctl(fd, KVM_GET_API_VERSION, 0);

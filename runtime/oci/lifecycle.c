@@ -54,7 +54,10 @@ static int ask_start(const struct container *container, struct error *err)
         return error_set(err, ESRCH, "the virtual machine ended before the process was started");
     if (ret < 0)
         return error_set(err, -ret, "control socket: %s", strerror(-ret));
-    return answer.code ? error_set(err, (int)answer.code, "%s", answer.text) : 0;
+    /* What runc finds out in create, or in its own init: in the same words. */
+    return answer.code ? error_set(err, (int)answer.code, "unable to start container process: %s",
+                                   answer.text)
+                       : 0;
 }
 
 int lifecycle_start(struct container *container, struct error *err)
@@ -137,6 +140,11 @@ int lifecycle_signal(const struct container *container, int number, bool all, st
 
     if (fd < 0)
         return error_set(err, ESRCH, "container not running");
+    /* kill(2): 0 only asks whether there is anybody. */
+    if (number == 0)
+        return 0;
+    if (number < 0 || number >= NSIG)
+        return error_set(err, EINVAL, "unable to signal init: invalid argument");
     if (number != SIGKILL)
         return signal_guest(container, number, all, err);
     /* Every process of the container goes with the machine, whatever the guest thinks of it. */

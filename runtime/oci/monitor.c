@@ -3,16 +3,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "init/protocol.h"
 #include "lib/fd.h"
+#include "oci/idmap.h"
 
 #define READY_MAX 65536
 
@@ -35,12 +38,24 @@ static __attribute__((noreturn)) void run_child(const struct monitor_request *re
 {
     struct error err = { 0 };
 
-    /* The runtime may be killed at any time; an engine then must not find a stray container. */
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent)
+    /*
+     * The runtime may be killed at any time; an engine then must not find a stray container. From
+     * a PID namespace it cannot be seen, but its end of the channel can.
+     */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 ||
+        (!request->plan->pid_namespace && getppid() != parent))
         _exit(1);
     (void)monitor_child(request, channel, ready, &err);
     (void)monitor_report(channel, &err);
     _exit(1);
+}
+
+static pid_t fork_monitor(bool pid_namespace)
+{
+    if (!pid_namespace)
+        return fork();
+    /* This process has one thread, and its child executes another program before it starts any. */
+    return (pid_t)syscall(SYS_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, 0);
 }
 
 int monitor_spawn(const struct monitor_request *request, struct monitor *monitor, struct error *err)
@@ -49,7 +64,7 @@ int monitor_spawn(const struct monitor_request *request, struct monitor *monitor
     int pair[2], ends[2];
     pid_t self = getpid(), pid;
 
-    *monitor = (struct monitor) { .pid = -1, .channel = -1, .ready = -1 };
+    *monitor = (struct monitor) { .plan = request->plan, .pid = -1, .channel = -1, .ready = -1 };
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
         return error_set_errno(err, "socketpair");
     ours = pair[0];
@@ -58,7 +73,7 @@ int monitor_spawn(const struct monitor_request *request, struct monitor *monitor
         return error_set_errno(err, "pipe");
     reader = ends[0];
     writer = ends[1];
-    pid = fork();
+    pid = fork_monitor(request->plan->pid_namespace);
     if (pid < 0)
         return error_set_errno(err, "fork");
     if (pid == 0) {
@@ -102,7 +117,7 @@ static int read_report(struct monitor *monitor, struct error *report)
     return length == (ssize_t)sizeof(*report);
 }
 
-int monitor_enter_namespaces(struct monitor *monitor, struct error *err)
+static int pass_stage(struct monitor *monitor, struct error *err)
 {
     struct error report;
 
@@ -111,6 +126,18 @@ int monitor_enter_namespaces(struct monitor *monitor, struct error *err)
     if (report.code)
         *err = report;
     return -report.code;
+}
+
+int monitor_enter_namespaces(struct monitor *monitor, struct error *err)
+{
+    int ret = 0;
+
+    if (monitor->plan->user_namespace) {
+        ret = pass_stage(monitor, err);
+        if (ret == 0)
+            ret = idmap_write(monitor->pid, monitor->plan->spec, err);
+    }
+    return ret == 0 ? pass_stage(monitor, err) : ret;
 }
 
 /* The RESULT that vmrt-vmm writes on the ready pipe. Return: its code as -errno. */

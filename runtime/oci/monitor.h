@@ -5,7 +5,8 @@
  * control group, the hooks and the state directory can be seen to in between by the runtime, which
  * still sees the host:
  *
- *   1 moved into its control group, it enters its namespaces;
+ *   1 moved into its control group, it enters its namespaces (a user namespace first, whose id maps
+ *     are the runtime's business);
  *   2 hooks having run, it builds the mount tree, looks for the executable, and becomes vmrt-vmm;
  *   3 vmrt-vmm says on the ready pipe that the VM exists.
  *
@@ -29,6 +30,7 @@ struct monitor_request {
 };
 
 struct monitor {
+    const struct plan *plan;
     pid_t pid;
     int channel; /* to the child's first stages */
     int ready;   /* reading end */
@@ -38,7 +40,8 @@ struct monitor {
 int monitor_spawn(const struct monitor_request *request, struct monitor *monitor,
                   struct error *err);
 
-/* Stage 1. Return: 0, or -errno with the child's own message. */
+/* Stage 1; in between it writes the id maps of a user namespace. Return: 0, or -errno with the
+ * child's own message. */
 int monitor_enter_namespaces(struct monitor *monitor, struct error *err);
 
 /* Stages 2 and 3. Return: 0 once the VM exists, or -errno saying what went wrong. */

@@ -64,6 +64,26 @@ static int enter_network(const struct plan *plan, struct error *err)
     return 0;
 }
 
+/* Ends as root of a new user namespace, which owns the namespaces that come after it. */
+static int enter_user_namespace(int channel, struct error *err)
+{
+    if (unshare(CLONE_NEWUSER) < 0)
+        return error_set(err, errno,
+                         "cannot make a user namespace: %s: see the sysctls "
+                         "user.max_user_namespaces and kernel.unprivileged_userns_clone",
+                         strerror(errno));
+    if (monitor_report(channel, &(struct error) { 0 }) < 0 || monitor_wait(channel) < 0)
+        return error_set(err, EPIPE, "the runtime went away");
+    if (setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0)
+        return error_set(err, errno,
+                         "config.json: linux.uidMappings: user and group 0 must be mapped: %s",
+                         strerror(errno));
+    /* A change of ids takes it back; who died meanwhile closed the channel. */
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+        return error_set_errno(err, "prctl");
+    return 0;
+}
+
 static int enter_namespaces(const struct plan *plan, struct error *err)
 {
     int ret = enter_network(plan, err);
@@ -125,10 +145,10 @@ static int describe_machine(const struct monitor_request *request, const struct 
     vm->guest_fd = fd_memfd_sealed("vmrt-guest", plan->guest.data, plan->guest.length);
     if (vm->guest_fd < 0)
         return error_set(err, -vm->guest_fd, "memfd: %s", strerror(-vm->guest_fd));
-    /* A clone of that one directory: ".." does not lead out of it. */
-    vm->proc_fd = open_tree(AT_FDCWD, "/proc/self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+    vm->proc_fd = rootfs_clone_descriptors();
     if (vm->proc_fd < 0)
-        return error_set_errno(err, "cannot clone /proc/self/fd");
+        return error_set(err, -vm->proc_fd, "cannot clone /proc/self/fd: %s",
+                         strerror(-vm->proc_fd));
     return 0;
 }
 
@@ -197,7 +217,9 @@ int monitor_child(const struct monitor_request *request, int channel, int ready,
     }
     if (monitor_wait(channel) < 0)
         return error_set(err, EPIPE, "the runtime went away");
-    ret = enter_namespaces(request->plan, err);
+    ret = request->plan->user_namespace ? enter_user_namespace(channel, err) : 0;
+    if (ret == 0)
+        ret = enter_namespaces(request->plan, err);
     if (ret < 0)
         return ret;
     if (monitor_report(channel, &(struct error) { 0 }) < 0 || monitor_wait(channel) < 0)

@@ -1,6 +1,8 @@
 /* Name tables of the Linux ABI (capabilities(7), getrlimit(2), signal(7)). */
 #include "oci/names.h"
 
+#include <limits.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,7 +142,7 @@ int names_signal_number(const char *text)
         char *end;
         long number = strtol(text, &end, 10);
 
-        return *end == '\0' && number >= 1 && number <= SIGNAL_MAX ? (int)number : -1;
+        return *end == '\0' && number <= INT_MAX ? (int)number : -1;
     }
     if (strncasecmp(text, "SIG", 3) == 0)
         text += 3;

@@ -16,7 +16,7 @@ int names_rlimit_number(const char *name);
 /**
  * names_signal_number() - a signal as engines and people write it.
  * @text: "9", "KILL", "SIGKILL", "sigkill", "RTMIN+3".
- * Return: 1..64, or -1.
+ * Return: the number, which for one written in digits may be any, 0 and more than 64 too; or -1.
  */
 int names_signal_number(const char *text);
 

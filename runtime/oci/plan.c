@@ -35,8 +35,7 @@ static int plan_rootfs(struct plan *plan, struct error *err)
     return plan->rootfs ? 0 : error_set(err, ENOMEM, "out of memory");
 }
 
-/* A limit on the container becomes one on the VM: what the VM needs for itself is added. */
-static int64_t with_overhead(int64_t bytes, int64_t limit)
+int64_t plan_host_memory(int64_t bytes, int64_t limit)
 {
     int64_t overhead, sum;
 
@@ -46,35 +45,35 @@ static int64_t with_overhead(int64_t bytes, int64_t limit)
     return __builtin_add_overflow(bytes, overhead, &sum) ? -1 : sum;
 }
 
-static int check_unified(const struct spec_resources *r, struct error *err)
+int plan_check_unified(const struct spec_resources *resources, const char *where, struct error *err)
 {
     static const char *const prefixes[] = { "cpu.", "cpuset.", "io." };
 
-    for (size_t i = 0; i < r->unified_count; i++) {
-        const char *key = r->unified[i].key;
+    for (size_t i = 0; i < resources->unified_count; i++) {
+        const char *key = resources->unified[i].key;
         bool known = false;
 
         for (size_t j = 0; j < COUNT(prefixes); j++)
             known = known || strncmp(key, prefixes[j], strlen(prefixes[j])) == 0;
         if (!known || strchr(key, '/'))
-            return error_set(err, ENOTSUP,
-                             "config.json: linux.resources.unified: \"%s\" is not supported: only "
-                             "cpu.*, cpuset.* and io.* are",
-                             key);
+            return error_set(
+                err, ENOTSUP,
+                "%sunified: \"%s\" is not supported: only cpu.*, cpuset.* and io.* are", where,
+                key);
     }
     return 0;
 }
 
-static int plan_limits(struct plan *plan, bool systemd, struct error *err)
+static int plan_limits(struct plan *plan, enum cgroup_driver driver, struct error *err)
 {
     const struct spec_resources *r = &plan->spec->resources;
-    int ret = check_unified(r, err);
+    int ret = plan_check_unified(r, "config.json: linux.resources.", err);
 
     if (ret < 0)
         return ret;
     plan->limits = (struct cgroup_limits) {
-        .memory_max = with_overhead(r->memory_limit, r->memory_limit),
-        .memory_swap = with_overhead(r->memory_swap, r->memory_limit),
+        .memory_max = plan_host_memory(r->memory_limit, r->memory_limit),
+        .memory_swap = plan_host_memory(r->memory_swap, r->memory_limit),
         .memory_low = r->memory_reservation,
         .cpu_shares = r->cpu_shares,
         .cpu_quota = r->cpu_quota,
@@ -86,8 +85,8 @@ static int plan_limits(struct plan *plan, bool systemd, struct error *err)
         .unified = r->unified,
         .unified_count = r->unified_count,
     };
-    return cgroup_path(plan->spec->cgroups_path, plan->id, systemd, &plan->arena,
-                       &plan->cgroup_path, err);
+    return cgroup_path(plan->spec->cgroups_path, plan->id, driver, &plan->arena, &plan->cgroup_path,
+                       err);
 }
 
 /* Values that the table in fields.c cannot judge by their presence. */
@@ -149,7 +148,7 @@ int plan_make(const struct spec *spec, const struct settings *settings,
     if (ret == 0)
         ret = plan_rootfs(plan, err);
     if (ret == 0)
-        ret = plan_limits(plan, request->systemd_cgroup, err);
+        ret = plan_limits(plan, request->driver, err);
     if (ret == 0)
         ret = plan_machine(plan, settings, err);
     if (ret == 0)

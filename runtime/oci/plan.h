@@ -74,6 +74,9 @@ struct plan {
     const char *network_path; /* network namespace to join; NULL: a new one */
     bool cgroup_namespace;
     uint64_t namespaces; /* CLONE_NEW* of the guest */
+    bool user_namespace; /* the container's is made on the host: see oci/rootless.h */
+    /* The host's may not be entered from the caller's user namespace, as podman cp would. */
+    bool pid_namespace;
     bool notify;
     const char *cgroup_path; /* as cgroup_create() takes it */
     struct cgroup_limits limits;
@@ -92,9 +95,9 @@ struct plan {
 
 struct plan_request {
     const char *id;
-    const char *bundle;  /* absolute */
-    bool systemd_cgroup; /* cgroupsPath is "slice:prefix:name" */
-    bool notify;         /* the engine waits on NOTIFY_SOCKET: the workload gets one */
+    const char *bundle; /* absolute */
+    enum cgroup_driver driver;
+    bool notify; /* the engine waits on NOTIFY_SOCKET: the workload gets one */
 };
 
 /**
@@ -116,6 +119,19 @@ void plan_release(struct plan *plan);
  */
 int plan_put_process(struct protocol_writer *writer, const struct spec *container,
                      const struct spec_process *process, struct error *err);
+
+/**
+ * plan_host_memory() - what the host has to allow so that the VM can have it all.
+ * @bytes: a limit for the container, of memory or of memory and swap; none (SPEC_UNSET, 0, -1) is
+ *         returned as it is.
+ * @limit: the container's limit of memory, by which the VM's own needs grow; else like @bytes.
+ * Return: bytes, or -1 (no limit) where the sum is beyond what can be said.
+ */
+int64_t plan_host_memory(int64_t bytes, int64_t limit);
+/* Which files of cgroup v2 may be written. @where: "config.json: linux.resources.", for messages.
+ */
+int plan_check_unified(const struct spec_resources *resources, const char *where,
+                       struct error *err);
 
 /* Parts of plan_make(). */
 int plan_namespaces(struct plan *plan, struct error *err);

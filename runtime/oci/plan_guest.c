@@ -81,10 +81,14 @@ static void put_map(struct protocol_writer *writer, uint16_t tag, const struct s
     }
 }
 
-static void put_identity(struct protocol_writer *writer, const struct spec *spec)
+static void put_identity(struct protocol_writer *writer, const struct plan *plan)
 {
-    put_map(writer, FIELD_UID_MAP, spec->uid_maps, spec->uid_map_count);
-    put_map(writer, FIELD_GID_MAP, spec->gid_maps, spec->gid_map_count);
+    const struct spec *spec = plan->spec;
+
+    if (!plan->user_namespace) {
+        put_map(writer, FIELD_UID_MAP, spec->uid_maps, spec->uid_map_count);
+        put_map(writer, FIELD_GID_MAP, spec->gid_maps, spec->gid_map_count);
+    }
     for (size_t i = 0; i < spec->time_offset_count; i++) {
         size_t mark = protocol_open(writer, FIELD_TIME_OFFSET);
 
@@ -131,7 +135,7 @@ int plan_guest(struct plan *plan, struct error *err)
     put_strings(writer, FIELD_READONLY_PATH, spec->readonly_paths);
     put_sysctl(writer, spec);
     put_devices(writer, plan);
-    put_identity(writer, spec);
+    put_identity(writer, plan);
     put_resources(writer, plan);
     ret = plan_put_hooks(writer, plan, err);
     if (ret < 0)

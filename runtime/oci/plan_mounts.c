@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,12 +12,14 @@
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 #include "lib/fd.h"
 #include "lib/log.h"
 #include "oci/mount_options.h"
 #include "oci/rootpath.h"
 #include "oci/plan.h"
+#include "oci/rootless.h"
 #include "vmm/plan.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -166,6 +169,19 @@ static int bind_source(struct plan *plan, const char *source, struct plan_mount 
     return mount->source ? 0 : error_set(err, ENOMEM, "out of memory");
 }
 
+/*
+ * Who may make no device nodes is given them as bind mounts, a privileged container in rootless
+ * podman every one of the host's: no device rule tells it from others, its capabilities do.
+ */
+static bool is_privileged_rootless(const struct plan *plan)
+{
+    const uint64_t all = 1ull << CAP_SYS_MODULE | 1ull << CAP_SYS_RAWIO | 1ull << CAP_SYS_ADMIN |
+                         1ull << CAP_SYS_BOOT;
+
+    return (plan->spec->process.capabilities.bounding & all) == all &&
+           (geteuid() != 0 || rootless_in_user_namespace());
+}
+
 /* A bind mount of a device node: the guest's own device of that number. */
 static int bind_device(struct plan *plan, const struct plan_mount *mount, const struct stat *st,
                        struct error *err)
@@ -177,11 +193,17 @@ static int bind_device(struct plan *plan, const struct plan_mount *mount, const 
                                   .uid = st->st_uid,
                                   .gid = st->st_gid };
 
-    if (!plan_guest_has_device(S_ISCHR(st->st_mode) ? 'c' : 'b', device.major, device.minor))
+    if (!plan_guest_has_device(S_ISCHR(st->st_mode) ? 'c' : 'b', device.major, device.minor)) {
+        if (strcmp(mount->source, mount->target) == 0 && is_privileged_rootless(plan)) {
+            log_debug("%s: %s is left out: a virtual machine does not have it", mount->where,
+                      mount->source);
+            return 0;
+        }
         return error_set(err, ENOTSUP,
                          "%s.source: %s is a device of the host: it cannot be passed to a virtual "
                          "machine",
                          mount->where, mount->source);
+    }
     return plan_add_device(plan, &device, err);
 }
 

@@ -3,8 +3,10 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "oci/plan.h"
+#include "oci/rootless.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
@@ -135,6 +137,19 @@ int plan_namespaces(struct plan *plan, struct error *err)
     for (size_t i = 0; i < COUNT(namespace_rows); i++)
         if (has_new(spec, namespace_rows[i].type))
             plan->namespaces |= namespace_rows[i].flag;
+    /* An ordinary user has rights only in a namespace of the host's: then it is that one. */
+    if (geteuid() != 0) {
+        if (!(plan->namespaces & CLONE_NEWUSER))
+            /* runc's words. */
+            return error_set(err, EPERM,
+                             "config.json: linux.namespaces: rootless container requires user "
+                             "namespaces: add a \"user\" entry, as \"vmrt spec --rootless\" does, "
+                             "or run as root");
+        plan->user_namespace = true;
+        plan->namespaces &= ~(uint64_t)CLONE_NEWUSER;
+    } else {
+        plan->pid_namespace = rootless_in_user_namespace();
+    }
     plan->cgroup_namespace = plan->namespaces & CLONE_NEWCGROUP;
     return plan_network(plan, err);
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
@@ -13,12 +14,13 @@
 #include "lib/fd.h"
 #include "oci/rootpath.h"
 
-/* A detached, private copy of the mount at @path. Return: descriptor or -errno. */
-static int clone_mount(const char *path, bool recursive, uint64_t attributes)
+/* A detached, private copy of the mount at @path ("": @at itself). Return: descriptor or -errno. */
+static int clone_mount(int at, const char *path, bool recursive, uint64_t attributes)
 {
     struct mount_attr attr = { .attr_set = attributes, .propagation = MS_PRIVATE };
     unsigned int tree = recursive ? AT_RECURSIVE : 0;
-    _cleanup_close_ int fd = open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | tree);
+    _cleanup_close_ int fd =
+        open_tree(at, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | tree);
 
     if (fd < 0)
         return -errno;
@@ -32,6 +34,18 @@ static int attach(int mount_fd, int place)
     if (move_mount(mount_fd, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) < 0)
         return -errno;
     return 0;
+}
+
+/*
+ * The same for the source of a bind mount, which was resolved when it was checked: a symbolic link
+ * that came into its path since then would lead where nobody has looked.
+ */
+static int clone_source(const struct plan_mount *mount, uint64_t attributes)
+{
+    struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
+    _cleanup_close_ int fd = (int)syscall(SYS_openat2, AT_FDCWD, mount->source, &how, sizeof(how));
+
+    return fd < 0 ? -errno : clone_mount(fd, "", mount->recursive, attributes);
 }
 
 /* An empty tmpfs. Return: a detached mount or -errno. */
@@ -50,6 +64,23 @@ static int make_placeholder(void)
     return fd < 0 ? -errno : fd;
 }
 
+/*
+ * What stands at the place of a mount that the guest makes. In a PID namespace of its own vmrt-vmm
+ * has a /proc that shows nothing else, for podman top; where the kernel refuses one, it has none.
+ */
+static int make_stand_in(const struct plan *plan, const struct plan_mount *mount)
+{
+    _cleanup_close_ int context = -1;
+    int fd = -1;
+
+    if (plan->pid_namespace && strcmp(mount->type, "proc") == 0)
+        context = fsopen("proc", FSOPEN_CLOEXEC);
+    if (context >= 0 && fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) == 0)
+        fd = fsmount(context, FSMOUNT_CLOEXEC,
+                     MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+    return fd < 0 ? make_placeholder() : fd;
+}
+
 /* What was planned as a file is one still: the guest was told. */
 static int check_kind(int fd, const struct plan_mount *mount, struct error *err)
 {
@@ -63,7 +94,8 @@ static int check_kind(int fd, const struct plan_mount *mount, struct error *err)
     return 0;
 }
 
-static int add_mount(struct rootfs *rootfs, const struct plan_mount *mount, struct error *err)
+static int add_mount(const struct plan *plan, struct rootfs *rootfs, const struct plan_mount *mount,
+                     struct error *err)
 {
     uint64_t attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID;
     _cleanup_close_ int place = -1, tree = -1;
@@ -74,7 +106,7 @@ static int add_mount(struct rootfs *rootfs, const struct plan_mount *mount, stru
     if (mount->flags & MS_NOEXEC || mount->attributes & MOUNT_ATTR_NOEXEC)
         attributes |= MOUNT_ATTR_NOEXEC;
     if (mount->bind) {
-        int share = clone_mount(mount->source, mount->recursive, attributes);
+        int share = clone_source(mount, attributes);
 
         if (share < 0)
             return error_set(err, -share, "%s.source: cannot share %s: %s", mount->where,
@@ -87,8 +119,7 @@ static int add_mount(struct rootfs *rootfs, const struct plan_mount *mount, stru
     place = rootpath_make(rootfs->root, mount->target, mount->is_file, err);
     if (place < 0)
         return place;
-    tree =
-        mount->bind ? clone_mount(mount->source, mount->recursive, attributes) : make_placeholder();
+    tree = mount->bind ? clone_source(mount, attributes) : make_stand_in(plan, mount);
     ret = tree < 0 ? tree : attach(tree, place);
     if (ret < 0)
         return error_set(err, -ret, "%s: error mounting \"%s\" to rootfs at \"%s\": %s",
@@ -105,13 +136,13 @@ static int add_root(const struct plan *plan, struct rootfs *rootfs, struct error
     if (place < 0)
         return error_set_errno(err, "rootfs %s", plan->rootfs);
     /* Mount points must still be made in it: read-only comes last. */
-    rootfs->root = clone_mount(plan->rootfs, false, attributes);
+    rootfs->root = clone_mount(AT_FDCWD, plan->rootfs, false, attributes);
     ret = rootfs->root < 0 ? rootfs->root : attach(rootfs->root, place);
     if (ret < 0)
         return error_set(err, -ret, "rootfs %s: %s", plan->rootfs, strerror(-ret));
     if (plan->spec->root_readonly)
         attributes |= MOUNT_ATTR_RDONLY;
-    ret = clone_mount(plan->rootfs, false, attributes);
+    ret = clone_mount(AT_FDCWD, plan->rootfs, false, attributes);
     if (ret < 0)
         return error_set(err, -ret, "rootfs: cannot share %s: %s", plan->rootfs, strerror(-ret));
     rootfs->shares[0] = ret;
@@ -121,8 +152,8 @@ static int add_root(const struct plan *plan, struct rootfs *rootfs, struct error
 /* The file alone, not at any place: only the guest looks at it. */
 static int add_hook(struct rootfs *rootfs, const struct plan_hook *hook, struct error *err)
 {
-    int share =
-        clone_mount(hook->source, false, MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_RDONLY);
+    int share = clone_mount(AT_FDCWD, hook->source, false,
+                            MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID | MOUNT_ATTR_RDONLY);
 
     if (share < 0)
         return error_set(err, -share, "config.json: hooks.createContainer: cannot share %s: %s",
@@ -142,7 +173,7 @@ int rootfs_build(struct plan *plan, struct rootfs *rootfs, struct error *err)
         return error_set(err, ENOMEM, "out of memory");
     ret = add_root(plan, rootfs, err);
     for (size_t i = 0; ret == 0 && i < plan->mount_count; i++)
-        ret = add_mount(rootfs, &plan->mounts[i], err);
+        ret = add_mount(plan, rootfs, &plan->mounts[i], err);
     for (size_t i = 0; ret == 0 && i < plan->hook_count; i++)
         ret = add_hook(rootfs, &plan->hooks[i], err);
     if (ret < 0 || !plan->spec->root_readonly)
@@ -150,6 +181,13 @@ int rootfs_build(struct plan *plan, struct rootfs *rootfs, struct error *err)
     if (mount_setattr(rootfs->root, "", AT_EMPTY_PATH, &readonly, sizeof(readonly)) < 0)
         return error_set_errno(err, "rootfs: make read-only");
     return 0;
+}
+
+int rootfs_clone_descriptors(void)
+{
+    int fd = open_tree(AT_FDCWD, "/proc/self/fd", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+
+    return fd < 0 ? -errno : fd;
 }
 
 int rootfs_enter(const struct rootfs *rootfs, struct error *err)

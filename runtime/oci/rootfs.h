@@ -29,6 +29,16 @@ struct rootfs {
  */
 int rootfs_build(struct plan *plan, struct rootfs *rootfs, struct error *err);
 
+/**
+ * rootfs_clone_descriptors() - /proc/self/fd alone, for a process that sees nothing else of /proc.
+ *
+ * A detached clone of that one directory: its root is where ".." ends, so whoever has taken over
+ * vmrt-vmm reaches its own descriptors through it, but no /proc/sys and no other process.
+ *
+ * Return: O_PATH descriptor (O_CLOEXEC) or -errno.
+ */
+int rootfs_clone_descriptors(void);
+
 /* Makes the tree the root of the calling process and forgets the host's. Return: 0 or -errno. */
 int rootfs_enter(const struct rootfs *rootfs, struct error *err);
 

@@ -157,7 +157,7 @@ static void begin(struct call *call, const char *verb, const struct scope *scope
 void scope_describe(const struct scope_request *request, struct scope *scope)
 {
     scope->name = request->unit.name;
-    scope->user = geteuid() != 0;
+    scope->user = request->user;
 }
 
 int scope_start(const struct scope_request *request, const struct scope *scope, struct arena *arena,

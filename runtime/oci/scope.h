@@ -24,6 +24,7 @@ struct scope_request {
     const char *id; /* the container's */
     struct cgroup_unit unit;
     pid_t pid;
+    bool user; /* of the user's own manager */
     bool v2;
     const struct cgroup_limits *limits;
 };

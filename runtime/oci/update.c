@@ -28,18 +28,6 @@ static bool is_given(int64_t value)
     return value != SPEC_UNSET && value != 0;
 }
 
-/* What the machine's own memory becomes on the host. */
-static int64_t with_overhead(int64_t bytes)
-{
-    int64_t sum;
-
-    return __builtin_add_overflow(bytes,
-                                  (int64_t)PLAN_OVERHEAD_BYTES + bytes / PLAN_OVERHEAD_FRACTION,
-                                  &sum)
-               ? -1
-               : sum;
-}
-
 static int check_usage(const struct update *update, int64_t limit, struct error *err)
 {
     struct json memory = json_member(&update->spec.document, "memory");
@@ -81,7 +69,8 @@ static int set_memory(struct update *update, struct error *err)
                     " MiB, which does not grow yet: the limit is the host's alone",
                     limit, update->container->memory_mib);
     update->guest_memory = limit > 0 && limit < ram ? (uint64_t)limit : 0;
-    update->limits.memory_max = limit < 0 ? -1 : with_overhead(limit < ram ? ram : limit);
+    limit = limit > ram ? limit : limit < 0 ? -1 : ram;
+    update->limits.memory_max = plan_host_memory(limit, limit);
     return 0;
 }
 
@@ -94,7 +83,9 @@ static int64_t host_memory(const struct update *update)
         return update->limits.memory_max;
     if (update->memory_limit <= 0)
         return -1;
-    return with_overhead(update->memory_limit < ram ? ram : update->memory_limit);
+    if (ram < update->memory_limit)
+        ram = update->memory_limit;
+    return plan_host_memory(ram, ram);
 }
 
 static int set_swap(struct update *update, struct error *err)
@@ -145,8 +136,6 @@ static void keep_cpu(struct update *update)
 static int check_unsupported(const struct update *update, struct error *err)
 {
     static const char *const realtime[] = { "realtimeRuntime", "realtimePeriod" };
-    static const char *const prefixes[] = { "cpu.", "cpuset.", "io." };
-    const struct spec_resources *r = &update->spec.resources;
     struct json cpu = json_member(&update->spec.document, "cpu");
 
     for (size_t i = 0; i < 2; i++) {
@@ -158,17 +147,7 @@ static int check_unsupported(const struct update *update, struct error *err)
         if (value)
             return json_fail(&json, err, ENOTSUP, "realtime CPU time is not supported");
     }
-    for (size_t i = 0; i < r->unified_count; i++) {
-        bool known = false;
-
-        for (size_t j = 0; j < sizeof(prefixes) / sizeof(prefixes[0]); j++)
-            known = known || strncmp(r->unified[i].key, prefixes[j], strlen(prefixes[j])) == 0;
-        if (!known || strchr(r->unified[i].key, '/'))
-            return error_set(err, ENOTSUP,
-                             "unified: \"%s\" is not supported: only cpu.*, cpuset.* and io.* are",
-                             r->unified[i].key);
-    }
-    return 0;
+    return plan_check_unified(&update->spec.resources, "", err);
 }
 
 static int decide(struct update *update, struct error *err)

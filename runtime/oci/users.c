@@ -1,4 +1,4 @@
-/* /etc/passwd read as text: getpwuid(3) would pull NSS into a static program. */
+/* /etc/passwd and /etc/group read as text: getpwuid(3) would pull NSS into a static program. */
 #include "oci/users.h"
 
 #include <fcntl.h>
@@ -7,15 +7,16 @@
 
 #include "lib/fd.h"
 
-#define PASSWD_MAX (16u << 20)
+#define FILE_SIZE_MAX (16u << 20)
 
-const char *users_name(uint32_t uid, struct arena *arena)
+/* Lines of both files begin with name, password and id. */
+static const char *find_name(const char *path, uint32_t id, struct arena *arena)
 {
     _cleanup_free_ char *text = NULL;
     char *rest, *line;
 
-    if (fd_read_file(AT_FDCWD, "/etc/passwd", PASSWD_MAX, &text, NULL) < 0)
-        return arena_format(arena, "%u", uid);
+    if (fd_read_file(AT_FDCWD, path, FILE_SIZE_MAX, &text, NULL) < 0)
+        return arena_format(arena, "%u", id);
     rest = text;
     while ((line = strsep(&rest, "\n")) != NULL) {
         const char *name = strsep(&line, ":"), *number;
@@ -23,8 +24,18 @@ const char *users_name(uint32_t uid, struct arena *arena)
 
         strsep(&line, ":");
         number = strsep(&line, ":");
-        if (number && name[0] && number[0] && strtoul(number, &end, 10) == uid && !*end)
+        if (number && name[0] && number[0] && strtoul(number, &end, 10) == id && !*end)
             return arena_strdup(arena, name);
     }
-    return arena_format(arena, "%u", uid);
+    return arena_format(arena, "%u", id);
+}
+
+const char *users_name(uint32_t uid, struct arena *arena)
+{
+    return find_name("/etc/passwd", uid, arena);
+}
+
+const char *users_group(uint32_t gid, struct arena *arena)
+{
+    return find_name("/etc/group", gid, arena);
 }

@@ -8,5 +8,7 @@
 
 /* Name of a user of the host, or the number as text. Return: NULL when memory runs out. */
 const char *users_name(uint32_t uid, struct arena *arena);
+/* The same for a group. */
+const char *users_group(uint32_t gid, struct arena *arena);
 
 #endif

@@ -190,7 +190,7 @@ END
     done
     # Its names it can have: a machine of its own starts with those of the host.
     [ "$(drun --rm --uts host busybox hostname)" = "$(hostname)" ]
-    drun -d --name vmrt-sec busybox sleep 1000
+    drun -d --name vmrt-sec --ipc shareable busybox sleep 1000
     for flag in pid ipc; do
         run drun --rm "--$flag" container:vmrt-sec busybox true
         show "$output"

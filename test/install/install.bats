@@ -172,7 +172,7 @@ load common
     [ "$status" -eq 0 ]
     [[ "$(cat "$podman")" == *$'\n[engine.runtimes]\nvmrt = ["/usr/local/bin/vmrt"]' ]]
     # Lists replace those that podman has built in: the usual names must be there as well.
-    for list in json nocgroups kvm; do
+    for list in json nocgroup kvm; do
         grep -qE "^runtime_supports_$list = \[.*\"(crun|kata)\".*\"vmrt\"\]$" "$podman"
     done
 }

@@ -241,7 +241,8 @@ static void test_update(void **state)
     CLI_FAILS(cli, 1, "l3 cache schema is not enabled", "$V update --l3-cache-schema x c");
     CLI_FAILS(cli, 1, "open /nosuch: no such file or directory", "$V update -r /nosuch c");
     CLI_FAILS(cli, 1, "weight: expected 10 to 1000, found 5", "$V update --blkio-weight 5 c");
-    CLI_FAILS(cli, 1, "vmrt:", "echo '{\"cpu\":3}' | $V update -r - c");
+    CLI_FAILS(cli, 1, "cpu: expected an object, found a number",
+              "echo '{\"cpu\":3}' | $V update -r - c");
     CLI_OK(cli, "$V kill c KILL");
     cli_reap(cli_read_pid(cli, "pid"));
     CLI_FAILS(cli, 1, "container not running", "$V update --memory 1g c");
@@ -276,7 +277,9 @@ static void test_a_frozen_or_removed_control_group_does_not_hinder_delete(void *
            cli->cgroup, cli->cgroup);
     cli_start(cli, "true");
     cli_reap(cli_read_pid(cli, "pid"));
-    CLI_OK(cli, "find /sys/fs/cgroup -ignore_readdir_race -depth -type d -path '*%s' -exec rmdir {} +; $V delete c",
+    CLI_OK(cli,
+           "find /sys/fs/cgroup -ignore_readdir_race -depth -type d -path '*%s' -exec rmdir {} +; "
+           "$V delete c",
            cli->cgroup);
 }
 

@@ -83,8 +83,12 @@ static void test_a_scope_is_started_changed_and_stopped(void **state)
     CLI_SAYS(cli, "SetUnitProperties engine-c1.scope 1\n");
     CLI_OK(cli, "$V delete --force c && cat log; rm log");
     CLI_SAYS(cli, "StopUnit engine-c1.scope replace\nResetFailedUnit engine-c1.scope\n");
-    CLI_OK(cli, "[ -z \"$(find /sys/fs/cgroup -ignore_readdir_race -type d -path '*%s')\" ] && [ ! -e $ROOT/c ]", group);
-    CLI_OK(cli, "find /sys/fs/cgroup -ignore_readdir_race -depth -type d -path '*/vmrt.slice*' -exec rmdir {} +");
+    CLI_OK(cli,
+           "[ -z \"$(find /sys/fs/cgroup -ignore_readdir_race -type d -path '*%s')\" ] && [ ! -e "
+           "$ROOT/c ]",
+           group);
+    CLI_OK(cli, "find /sys/fs/cgroup -ignore_readdir_race -depth -type d -path '*/vmrt.slice*' "
+                "-exec rmdir {} +");
     stop_systemd(&bus);
 }
 
@@ -111,6 +115,32 @@ static void test_a_unit_that_was_left_behind_is_reset(void **state)
     bus = start_systemd(cli, &fake);
     CLI_OK(cli, "$V delete --force c");
     stop_systemd(&bus);
+}
+
+/* The user's own manager, on the session's bus: also for root in a user namespace. */
+static void test_rootless_asks_the_users_own_systemd(void **state)
+{
+    struct cli *cli = *state;
+    struct fake_systemd fake = { .result = "done",
+                                 .control_group = "/vmrt.slice/vmrt-u.slice/vmrt-c.scope" };
+    struct bus bus;
+
+    cli_require_host();
+    bus = start_systemd(cli, &fake);
+    setenv("DBUS_SESSION_BUS_ADDRESS", getenv("DBUS_SYSTEM_BUS_ADDRESS"), 1);
+    setenv("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nosuch/bus", 1);
+    write_config(cli, "", "");
+    CLI_OK(cli, "$V --rootless=true --systemd-cgroup create c </dev/null >/dev/null 2>out || "
+                "{ cat out; false; }");
+    CLI_OK(cli, "cat log");
+    CLI_SAYS(cli, "StartTransientUnit vmrt-c.scope replace\n");
+    CLI_SAYS(cli, " Slice=user.slice\n");
+    CLI_OK(cli, "$V delete --force c && cat log");
+    CLI_SAYS(cli, "StopUnit vmrt-c.scope replace\n");
+    unsetenv("DBUS_SESSION_BUS_ADDRESS");
+    stop_systemd(&bus);
+    CLI_OK(cli, "find /sys/fs/cgroup -ignore_readdir_race -depth -type d "
+                "-path '*/vmrt.slice*' -exec rmdir {} +");
 }
 
 static void test_failures_of_systemd_are_told(void **state)
@@ -143,6 +173,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CLI_TEST(test_a_scope_is_started_changed_and_stopped),
         CLI_TEST(test_a_unit_that_was_left_behind_is_reset),
+        CLI_TEST(test_rootless_asks_the_users_own_systemd),
         CLI_TEST(test_failures_of_systemd_are_told),
     };
 

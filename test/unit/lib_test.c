@@ -14,6 +14,7 @@
 
 #include "lib/error.h"
 #include "lib/fd.h"
+#include "lib/text.h"
 
 /* ---- errors ---- */
 
@@ -68,6 +69,41 @@ static void test_error_is_cut_not_overrun(void **state)
 }
 
 /* ---- descriptors ---- */
+
+/* What a guest, an image or a configuration says ends in somebody's terminal. */
+static void test_text_has_nothing_for_a_terminal_to_obey(void **state)
+{
+    static const struct {
+        const char *text, *masked;
+    } rows[] = {
+        { "", "" },
+        { "plain ~", "plain ~" },
+        { "\033]0;title\007", "?]0;title?" },
+        { "one\r\ntwo\177", "one??two?" },
+        /* The other way to write ESC [: as a C1 control character, encoded and bare. */
+        { "\302\2332J", "??2J" },
+        { "\2332J", "?2J" },
+        { "\302\240 caf\303\251 \342\202\254 \360\237\220\263",
+          "\302\240 caf\303\251 \342\202\254 \360\237\220\263" },
+        /* Cut off, too long, a surrogate, beyond Unicode. */
+        { "\303", "?" },
+        { "\342\202", "??" },
+        { "\300\233", "??" },
+        { "\340\202\233", "???" },
+        { "\355\240\200", "???" },
+        { "\364\220\200\200", "????" },
+        { "\377\376", "??" },
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char text[64];
+
+        strcpy(text, rows[i].text);
+        text_mask_controls(text);
+        assert_string_equal(text, rows[i].masked);
+    }
+}
 
 static void test_ownership(void **state)
 {
@@ -282,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_error_set_errno),
         cmocka_unit_test(test_error_has_no_control_characters),
         cmocka_unit_test(test_error_is_cut_not_overrun),
+        cmocka_unit_test(test_text_has_nothing_for_a_terminal_to_obey),
         cmocka_unit_test(test_ownership),
         cmocka_unit_test(test_read_full_and_write_full),
         cmocka_unit_test(test_read_all),

@@ -316,7 +316,7 @@ static void test_failures_leave_nothing_behind(void **state)
     assert_int_equal(unlink(path), 0);
     expect_failure(life, "guest kernel");
     life->request.id = "no/id";
-    expect_failure(life, "invalid id format");
+    expect_failure(life, "invalid container ID format");
 }
 
 static void test_a_refused_start_is_passed_on(void **state)
@@ -329,7 +329,8 @@ static void test_a_refused_start_is_passed_on(void **state)
     write_config(life, "true", "FAKE_START=exec /bin/sh: permission denied", NULL);
     assert_int_equal(create(life), 0);
     assert_int_equal(lifecycle_start(&life->container, &err), -EACCES);
-    assert_string_equal(err.message, "exec /bin/sh: permission denied");
+    assert_string_equal(err.message,
+                        "unable to start container process: exec /bin/sh: permission denied");
     assert_int_equal(wait_status(life), 126);
 }
 

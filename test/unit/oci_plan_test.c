@@ -409,7 +409,9 @@ static void test_cgroup_paths(void **state)
 
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         const char *path = NULL;
-        int ret = cgroup_path(rows[i].wanted, "c1", rows[i].systemd, &arena, &path, &err);
+        int ret =
+            cgroup_path(rows[i].wanted, "c1", rows[i].systemd ? CGROUP_SYSTEMD : CGROUP_CGROUPFS,
+                        &arena, &path, &err);
 
         if (rows[i].path) {
             assert_int_equal(ret, 0);

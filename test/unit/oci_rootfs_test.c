@@ -441,6 +441,58 @@ static void test_a_hooks_file_is_shared_readonly(void **state)
     world_release(world);
 }
 
+static int build_refused(struct world *world)
+{
+    struct rootfs rootfs;
+
+    CHECK(rootfs_build(&world->plan, &rootfs, &world->err) == -ELOOP);
+    CHECK(strstr(world->err.message, "mounts[0].source"));
+    return 0;
+}
+
+/* What was looked at is what is shared: somebody may own the directory that the volume is in. */
+static void test_a_source_with_a_new_link_in_its_path_is_refused(void **state)
+{
+    struct world *world = *state;
+    char parent[128], moved[128];
+
+    snprintf(parent, sizeof(parent), "%s/parent", world->directory);
+    snprintf(moved, sizeof(moved), "%s/moved", world->directory);
+    assert_int_equal(mkdir(parent, 0755), 0);
+    world_file(world, "parent/volume", "x", 0644);
+    world_accepts(world, NULL, NULL,
+                  "\"mounts\":[{\"destination\":\"/a\",\"source\":\"parent/volume\","
+                  "\"options\":[\"bind\"]}]");
+    assert_int_equal(rename(parent, moved), 0);
+    assert_int_equal(symlink("moved", parent), 0);
+    in_namespace(world, build_refused);
+    world_release(world);
+}
+
+/* A monitor that was taken over opens through it, as user 0: not /proc/sys, not other processes. */
+static void test_descriptors_of_the_monitor_lead_nowhere_else(void **state)
+{
+    static const char *const ways[] = { "../../sys/kernel/hostname", "../status",
+                                        "../root/etc/hostname",      "../../1/status",
+                                        "../../../etc/hostname",     "../environ" };
+    char name[32], self[64];
+    int fd = rootfs_clone_descriptors();
+
+    if (fd == -EPERM) {
+        print_message("skipped: needs root\n");
+        skip();
+    }
+    assert_true(fd >= 0);
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+        assert_int_equal(openat(fd, ways[i], O_RDONLY | O_CLOEXEC), -1);
+    snprintf(name, sizeof(name), "%d/../../sys/kernel/hostname", fd);
+    assert_int_equal(openat(fd, name, O_RDONLY | O_CLOEXEC), -1);
+    /* Its own descriptors are there. */
+    snprintf(name, sizeof(name), "%d", fd);
+    assert_true(readlinkat(fd, name, self, sizeof(self)) > 0);
+    close(fd);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
@@ -455,6 +507,8 @@ int main(void)
         TEST(test_a_source_that_changes_its_kind_is_refused),
         TEST(test_bind_mounts_of_every_kind),
         TEST(test_a_hooks_file_is_shared_readonly),
+        TEST(test_a_source_with_a_new_link_in_its_path_is_refused),
+        TEST(test_descriptors_of_the_monitor_lead_nowhere_else),
         TEST(test_executables_are_looked_for_as_runc_does),
         TEST(test_executables_are_judged_with_the_users_eyes),
         TEST(test_nothing_is_executed_on_a_noexec_mount),

@@ -310,8 +310,8 @@ static void test_names(void **state)
     assert_int_equal(names_signal_number("RTMAX-30"), 34);
     assert_int_equal(names_signal_number("RTMAX-31"), -1);
     assert_int_equal(names_signal_number("RTMIN-1"), -1);
-    assert_int_equal(names_signal_number("0"), -1);
-    assert_int_equal(names_signal_number("65"), -1);
+    assert_int_equal(names_signal_number("0"), 0);
+    assert_int_equal(names_signal_number("65"), 65);
     assert_int_equal(names_signal_number("9x"), -1);
     assert_int_equal(names_signal_number(""), -1);
     assert_int_equal(names_signal_number("NOSUCH"), -1);

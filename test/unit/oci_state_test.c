@@ -247,7 +247,7 @@ static void test_log_lines(void **state)
     close(file);
     /* Errors go there as well; with a log, warnings do not: create's stderr is the container's. */
     assert_int_equal(fd_read_file(AT_FDCWD, err_path, 4096, &text, NULL), 0);
-    assert_non_null(strstr(text, "vmrt: a \"quoted\""));
+    assert_non_null(strstr(text, "a \"quoted\""));
     assert_null(strstr(text, "nor this"));
     free(text);
     assert_int_equal(fd_read_file(AT_FDCWD, path, 4096, &text, NULL), 0);

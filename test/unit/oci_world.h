@@ -51,7 +51,8 @@ static inline int world_plan(struct world *world)
 {
     struct plan_request request = { .id = "c1",
                                     .bundle = world->directory,
-                                    .systemd_cgroup = world->systemd_cgroup,
+                                    .driver =
+                                        world->systemd_cgroup ? CGROUP_SYSTEMD : CGROUP_CGROUPFS,
                                     .notify = world->notify };
     int ret;
 
