@@ -72,11 +72,12 @@ $(BUILD)/vmrt-vmm: $(call objects,runtime/vmm/main.c) $(VMM_A) $(LIB_A)
 $(BUILD)/vmrt-init: $(call objects,init/main.c) $(INIT_A)
 	$(call link,-s)
 $(BUILD)/vmrt-net: $(call objects,$(NET_SRC)) $(LIB_A)
-	$(call link,)
+	$(call link,-lnl-3 -lcap-ng -lpthread)
+$(call objects,$(NET_SRC)): ALL_CFLAGS += -I/usr/include/libnl3
 
 # The system call filters, made at build time on the build machine.
 $(BUILD)/sandbox-generate: runtime/vmm/generate/sandbox.c runtime/vmm/sandbox_rules.h \
-                           runtime/vmm/virtio/fs/syscalls.h
+                           runtime/vmm/virtio/fs/syscalls.h runtime/vmm/virtio/net_syscalls.h
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@$(CC) -std=gnu17 -O1 -D_GNU_SOURCE -Iruntime -o $@ $< -lseccomp

@@ -77,7 +77,7 @@ static int step_scheduling(struct child *child, struct failure *failure)
 
 static int step_sysctls(struct child *child, struct failure *failure)
 {
-    return sysctls_apply(&child->plan->sysctls, false, failure);
+    return sysctls_apply(&child->plan->sysctls, failure);
 }
 
 static int step_root(struct child *child, struct failure *failure)

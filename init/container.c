@@ -90,6 +90,7 @@ void container_destroy(struct container *container)
         process_destroy(container->further);
         process_free(container->further);
     }
+    sysctls_release(&container->sysctls);
     watch_close(&container->oom);
     watch_close(&container->grace);
     if (container->notify.fd >= 0)
@@ -417,7 +418,9 @@ static int container_begin(struct container *container, struct container_plan *p
         return failure_set(failure, ENOMEM, "container: out of memory");
     ret = container_cgroup(container, &plan->limits, failure);
     if (ret == 0)
-        ret = sysctls_apply(&plan->sysctls, true, failure);
+        ret = sysctls_keep_network(&plan->sysctls, &container->sysctls);
+    if (ret == -ENOMEM)
+        failure_set(failure, ENOMEM, "container: out of memory");
     if (ret == 0 && plan->notify)
         ret = container_notify(container, failure);
     if (ret == 0 && container->user_namespace)
@@ -456,11 +459,15 @@ int container_create(struct engine *engine, uint32_t id, uint32_t sequence,
 int container_start(struct container *container, uint32_t sequence, struct failure *failure)
 {
     struct process *first = &container->first;
+    int ret;
 
     if (first->pid == 0)
         return failure_set(failure, ESRCH, "no such process");
     if (first->state != PROCESS_PREPARED)
         return failure_set(failure, EINVAL, "container %u was started already", container->id);
+    ret = sysctls_apply_network(&container->sysctls, failure);
+    if (ret < 0)
+        return ret;
     if (process_release(first) < 0)
         return failure_set(failure, ESRCH, "no such process");
     first->sequence = sequence;

@@ -20,6 +20,7 @@ struct container {
     int cgroup;  /* descriptor of its directory; -1: none */
     bool user_namespace, time_namespace;
     struct list uid_map;     /* of struct id_map_plan */
+    struct list sysctls;     /* of struct setting_plan: the network's, for START */
     struct process first;    /* FIELD_PROCESS 0 */
     struct process *further; /* those of MESSAGE_EXEC */
     struct watch oom;        /* memory.events of the cgroup */

@@ -202,6 +202,16 @@ static int handle_update(struct engine *engine, const struct protocol_header *he
     return ret;
 }
 
+static int handle_network(struct engine *engine, const struct protocol_header *header,
+                          struct protocol_reader fields, struct failure *failure)
+{
+    int ret = network_apply(&engine->network, fields, failure);
+
+    if (ret == 0)
+        answer(engine, header);
+    return ret;
+}
+
 /* A handler that returns an error has not answered: then the failure is the answer. */
 static const struct {
     uint16_t type;
@@ -212,7 +222,7 @@ static const struct {
     { MESSAGE_START, handle_start },   { MESSAGE_SIGNAL, handle_signal },
     { MESSAGE_BIND, handle_setup },    { MESSAGE_EXEC, handle_exec },
     { MESSAGE_RESIZE, handle_resize }, { MESSAGE_STATS, handle_stats },
-    { MESSAGE_UPDATE, handle_update },
+    { MESSAGE_UPDATE, handle_update }, { MESSAGE_NETWORK, handle_network },
 };
 
 static void engine_handle(struct engine *engine, const struct protocol_header *header,
@@ -249,6 +259,7 @@ int engine_init(struct engine *engine, const struct engine_config *config)
 
     *engine = (struct engine) { .config = *config, .epoll = -1 };
     channel_init(&engine->channel, config->control);
+    network_init(&engine->network, &links_of_slots);
     engine->control = watch_of(config->control, control_ready, engine);
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);

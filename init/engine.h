@@ -7,6 +7,7 @@
 #include "init/channel.h"
 #include "init/events.h"
 #include "init/mounts.h"
+#include "init/network.h"
 
 struct container;
 
@@ -26,6 +27,7 @@ struct engine {
     uint8_t secret[PROTOCOL_SECRET_SIZE]; /* of SETUP, for stream connections */
     bool shares_mounted;                  /* by virtio-fs, which wants to be flushed at the end */
     struct container *containers;
+    struct network network;
     int fatal; /* negative errno once the loop has to end */
 };
 

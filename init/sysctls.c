@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "init/io.h"
+#include "init/network.h"
 #include "init/plan.h"
 
 static int sysctl_write(int directory, const struct setting_plan *setting, struct failure *failure)
@@ -27,7 +28,7 @@ static int sysctl_write(int directory, const struct setting_plan *setting, struc
     return 0;
 }
 
-int sysctls_apply(const struct list *sysctls, bool network, struct failure *failure)
+int sysctls_apply(const struct list *sysctls, struct failure *failure)
 {
     _cleanup_close_ int directory = -1;
 
@@ -35,7 +36,7 @@ int sysctls_apply(const struct list *sysctls, bool network, struct failure *fail
         const struct setting_plan *setting = LIST_AT(*sysctls, struct setting_plan, i);
         int ret;
 
-        if ((strncmp(setting->key, "net.", 4) == 0) != network)
+        if (network_is_sysctl(setting->key))
             continue;
         /* It shows the namespaces of whoever opens it, so init's own mount of it serves. */
         if (directory < 0)
@@ -47,4 +48,45 @@ int sysctls_apply(const struct list *sysctls, bool network, struct failure *fail
             return ret;
     }
     return 0;
+}
+
+int sysctls_keep_network(const struct list *sysctls, struct list *kept)
+{
+    for (size_t i = 0; i < sysctls->count; i++) {
+        const struct setting_plan *setting = LIST_AT(*sysctls, struct setting_plan, i);
+        struct setting_plan *copy;
+
+        if (!network_is_sysctl(setting->key))
+            continue;
+        copy = list_append(kept, sizeof(*copy));
+        if (!copy)
+            return -ENOMEM;
+        copy->key = strdup(setting->key);
+        copy->value = strdup(setting->value);
+        if (!copy->key || !copy->value)
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+void sysctls_release(struct list *kept)
+{
+    for (size_t i = 0; i < kept->count; i++) {
+        free((char *)LIST_AT(*kept, struct setting_plan, i)->key);
+        free((char *)LIST_AT(*kept, struct setting_plan, i)->value);
+    }
+    free(kept->items);
+    *kept = (struct list) { 0 };
+}
+
+int sysctls_apply_network(const struct list *kept, struct failure *failure)
+{
+    int ret = 0;
+
+    for (size_t i = 0; i < kept->count && ret == 0; i++) {
+        const struct setting_plan *setting = LIST_AT(*kept, struct setting_plan, i);
+
+        ret = network_apply_sysctl(setting->key, setting->value, failure);
+    }
+    return ret;
 }

@@ -118,11 +118,11 @@ int fd_write_file_atomic(int dirfd, const char *path, const void *data, size_t l
 
 int fd_send_message(int socket, const void *data, size_t length, const int *fds, size_t fd_count)
 {
-    char control[CMSG_SPACE(sizeof(int) * 32)] = { 0 };
+    char control[CMSG_SPACE(sizeof(int) * FD_MESSAGE_MAX)] = { 0 };
     struct iovec iov = { .iov_base = (void *)data, .iov_len = length };
     struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-    if (fd_count > 32)
+    if (fd_count > FD_MESSAGE_MAX)
         return -E2BIG;
     if (fd_count) {
         message.msg_control = control;
@@ -143,7 +143,7 @@ int fd_send_message(int socket, const void *data, size_t length, const int *fds,
 
 ssize_t fd_receive_message(int socket, void *data, size_t length, int *fds, size_t *fd_count)
 {
-    char control[CMSG_SPACE(sizeof(int) * 32)];
+    char control[CMSG_SPACE(sizeof(int) * FD_MESSAGE_MAX)];
     struct iovec iov = { .iov_base = data, .iov_len = length };
     struct msghdr message = {
         .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)

@@ -71,6 +71,9 @@ int fd_read_file(int dirfd, const char *path, size_t limit, char **data, size_t 
  */
 int fd_write_file_atomic(int dirfd, const char *path, const void *data, size_t length, mode_t mode);
 
+/* Descriptors that one packet can carry: SCM_MAX_FD of the kernel. */
+#define FD_MESSAGE_MAX 253
+
 /**
  * fd_send_message() - one packet with descriptors over a unix socket (SCM_RIGHTS).
  * Return: 0 or -errno.

@@ -14,6 +14,7 @@
 #include "lib/log.h"
 #include "oci/control_client.h"
 #include "oci/hooks.h"
+#include "oci/network.h"
 #include "oci/process.h"
 
 #define KILL_TIMEOUT_MS    10000
@@ -77,7 +78,9 @@ int lifecycle_start(struct container *container, struct error *err)
     default:
         return error_set(err, EINVAL, "cannot start a container in the creating state");
     }
-    ret = ask_start(container, err);
+    ret = network_connect(container, err);
+    if (ret == 0)
+        ret = ask_start(container, err);
     if (ret < 0)
         return ret;
     container->started = true;

@@ -17,8 +17,8 @@
 
 /* Commands and proxies at work on one container at the same time; more wait in the backlog. */
 #define CLIENTS_MAX 1024u
-/* memfd, stdin, stdout, stderr. */
-#define FDS_MAX 4
+/* A memfd, and 16 interfaces' TAPs of 8 queues each; the kernel's own limit is 253 (SCM_MAX_FD). */
+#define FDS_MAX (1 + 16 * 8)
 /* How long until accept4(2) is tried again when this process has no descriptor left, ns. */
 #define ACCEPT_RETRY 100000000
 
@@ -264,6 +264,41 @@ static void handle_exec(struct client *client, struct packet *packet)
         end_request(client, &failure, nothing);
 }
 
+/* ---- network ---- */
+
+static void handle_network(struct client *client, struct packet *packet)
+{
+    const struct control_config *config = &client->server->config;
+    _cleanup_free_ uint8_t *message = NULL;
+    struct protocol_reader fields;
+    struct error failure;
+    size_t length = 0, fd_count = packet->fd_count;
+    int ret;
+
+    if (fd_count > 0)
+        message = read_description(packet->fds[0], &length);
+    if (!message || length < PROTOCOL_HEADER_SIZE) {
+        refuse(client, packet->header.sequence, EPROTO, "expected a file that describes a network");
+        return;
+    }
+    if (is_paused(client)) {
+        refuse(client, packet->header.sequence, EAGAIN, "the container is paused");
+        return;
+    }
+    fd_close(&packet->fds[0]);
+    packet->fd_count = 0;
+    ret =
+        config->network(config->context, message, length, packet->fds + 1, fd_count - 1, &failure);
+    if (ret < 0) {
+        answer(client, packet->header.sequence, &failure, nothing);
+        return;
+    }
+    begin_request(client, packet);
+    fields =
+        (struct protocol_reader) { message + PROTOCOL_HEADER_SIZE, length - PROTOCOL_HEADER_SIZE };
+    session_ask(config->session, MESSAGE_NETWORK, fields, end_request, client);
+}
+
 /* Return: false when the field is missing or none of 0..@max. */
 static bool read_number(struct protocol_reader fields, uint16_t tag, uint64_t max, uint64_t *value)
 {
@@ -425,6 +460,9 @@ static void handle_request(struct client *client, struct packet *packet)
         return;
     case CONTROL_UPDATE:
         handle_update(client, packet);
+        return;
+    case CONTROL_NETWORK:
+        handle_network(client, packet);
         return;
     default:
         error_set(&failure, EOPNOTSUPP, "request %u is not known to this vmrt-vmm",

@@ -16,6 +16,12 @@ struct control_config {
     void (*pause)(void *context);
     /* Lets them go; also before all have stopped. */
     void (*resume)(void *context);
+    /*
+     * Makes devices of the interfaces that @message, one MESSAGE_NETWORK, describes, and fills in
+     * their slots. @fds: their TAPs, taken over whatever is returned. Return: 0 or -errno.
+     */
+    int (*network)(void *context, uint8_t *message, size_t length, const int *fds, size_t fd_count,
+                   struct error *err);
     void *context;
 };
 

@@ -24,6 +24,7 @@ static const struct {
     [SANDBOX_MAIN] = { sandbox_filter_main, COUNT(sandbox_filter_main), false },
     [SANDBOX_VCPU] = { sandbox_filter_vcpu, COUNT(sandbox_filter_vcpu), false },
     [SANDBOX_FS] = { sandbox_filter_fs, COUNT(sandbox_filter_fs), true },
+    [SANDBOX_NET] = { sandbox_filter_net, COUNT(sandbox_filter_net), false },
 };
 
 /*

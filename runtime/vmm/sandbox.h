@@ -16,6 +16,7 @@ enum sandbox_thread {
     SANDBOX_MAIN, /* event loop: vsock, control socket, stdio */
     SANDBOX_VCPU, /* runs the guest */
     SANDBOX_FS,   /* file server */
+    SANDBOX_NET,  /* worker of the network devices */
     SANDBOX_THREADS,
 };
 

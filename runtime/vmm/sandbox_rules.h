@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 
 #include "vmm/virtio/fs/syscalls.h"
+#include "vmm/virtio/net_syscalls.h"
 
 #define ANY_BITS 0xffffffffull
 
@@ -46,10 +47,11 @@
  * of nothing but a descriptor) tells what they are, openat opens pipes and terminals anew through
  * /proc/self/fd, fcntl duplicates the others. openat neither creates nor truncates, and waits for
  * nothing. pread64 reads the description of the process. Timers: timer_settime stops vCPUs,
- * timerfd_settime lets the loop come back.
+ * timerfd_settime lets the loop come back. Network devices are made when their interfaces appear.
  */
 #define MAIN_SYSCALLS(ALLOW, ALLOW_IF)                   \
     COMMON_SYSCALLS(ALLOW, ALLOW_IF)                     \
+    NET_CREATE_SYSCALLS(ALLOW, ALLOW_IF)                 \
     ALLOW(accept4)                                       \
     ALLOW(epoll_ctl)                                     \
     ALLOW(epoll_wait)                                    \
@@ -90,5 +92,9 @@
 #define FILE_SERVER_SYSCALLS(ALLOW, ALLOW_IF) \
     COMMON_SYSCALLS(ALLOW, ALLOW_IF)          \
     FS_SYSCALLS(ALLOW)
+
+#define NET_WORKER_SYSCALLS(ALLOW, ALLOW_IF) \
+    COMMON_SYSCALLS(ALLOW, ALLOW_IF)         \
+    NET_SYSCALLS(ALLOW, ALLOW_IF)
 
 #endif

@@ -81,6 +81,31 @@ static void send_plan(struct session *session)
         session_fail(session, ENOMEM, "out of memory");
 }
 
+void session_hold(struct session *session, struct protocol_writer *writer)
+{
+    uint8_t *held = protocol_finish(writer) == 0
+                        ? realloc(session->held, session->held_length + writer->length)
+                        : NULL;
+
+    if (held) {
+        memcpy(held + session->held_length, writer->data, writer->length);
+        session->held = held;
+        session->held_length += writer->length;
+    }
+    free(writer->data);
+    if (!held)
+        session_fail(session, ENOMEM, "out of memory");
+}
+
+static void send_held(struct session *session)
+{
+    uint8_t *held = session->held;
+
+    session->held = NULL;
+    if (held && channel_send(&session->channel, held, session->held_length) < 0)
+        session_fail(session, ENOMEM, "out of memory");
+}
+
 static void try_start(struct session *session)
 {
     struct protocol_writer writer = { 0 };
@@ -280,13 +305,14 @@ static void handle_result(struct session *session, uint32_t sequence, struct pro
         return;
     }
     error_set(&failure, (int)code, "%s", text);
+    /* Requests may be answered before the container is prepared: the network is one. */
+    if (session_answer_request(session, sequence, code ? &failure : NULL, fields))
+        return;
     if (session->state == SESSION_BOOTING)
         handle_boot_result(session, sequence, code ? &failure : NULL);
     else if (session->state == SESSION_CREATED && session->start_sent &&
              sequence == SEQUENCE_PLAN + session->plan_count)
         handle_start_result(session, code ? &failure : NULL);
-    else
-        session_answer_request(session, sequence, code ? &failure : NULL, fields);
 }
 
 /* A line that the guest caused; of these there is a limited amount. */
@@ -366,8 +392,10 @@ static void handle_message(struct session *session, const struct protocol_header
             return;
         session->greeted = true;
         send_setup(session);
-        if (session->state == SESSION_BOOTING)
-            send_plan(session);
+        if (session->state != SESSION_BOOTING)
+            return;
+        send_plan(session);
+        send_held(session);
         return;
     case MESSAGE_RESULT:
         handle_result(session, header->sequence, fields);
@@ -480,6 +508,7 @@ void session_destroy(struct session *session)
     session_answer_all(session, NULL);
     processes_release(&session->processes);
     channel_release(&session->channel);
+    free(session->held);
     if (session->grace_fd >= 0)
         loop_remove(session->config.loop, session->grace_fd);
     fd_close(&session->grace_fd);

@@ -107,7 +107,8 @@ void session_exec_abandon(struct session *session, uint32_t number);
 
 /**
  * session_ask() - pass a request on to init and its answer back.
- * @type:   MESSAGE_STATS or MESSAGE_UPDATE.
+ * @type:   MESSAGE_STATS, MESSAGE_UPDATE or MESSAGE_NETWORK; the last may be asked for while the
+ *          guest still boots.
  * @fields: of the message; checked by init.
  * @answer: called exactly once, perhaps before this returns.
  */

@@ -72,6 +72,8 @@ struct session {
     pid_t pid;                  /* of this process, which is the container's */
     int grace_fd;               /* timer: how long the end waits for processes besides the first */
     bool grace_over;
+    uint8_t *held; /* messages for init that came before it did */
+    size_t held_length;
     bool short_of_memory; /* init said that a process was killed for it */
 };
 
@@ -85,6 +87,9 @@ void session_settle(struct session *session);
 void session_receive(struct session *session);
 /* Sends a message that a writer has built, or fails the session for want of memory. */
 void session_send(struct session *session, struct protocol_writer *writer);
+
+/* The same, but not before init has come and got its plan. */
+void session_hold(struct session *session, struct protocol_writer *writer);
 
 /* session_requests.c */
 

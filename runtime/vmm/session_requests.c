@@ -87,7 +87,9 @@ void session_ask(struct session *session, uint16_t type, struct protocol_reader 
     struct error failure;
     uint8_t *room;
 
-    if (session->state != SESSION_CREATED && session->state != SESSION_RUNNING)
+    bool early = type == MESSAGE_NETWORK && session->state == SESSION_BOOTING;
+
+    if (!early && session->state != SESSION_CREATED && session->state != SESSION_RUNNING)
         error_set(&failure, EAGAIN, "container not running");
     else if (!(request = add_request(session, answer, context)))
         error_set(&failure, ENOMEM, "out of memory");
@@ -99,7 +101,10 @@ void session_ask(struct session *session, uint16_t type, struct protocol_reader 
     room = protocol_reserve(&writer, fields.length);
     if (room && fields.length)
         memcpy(room, fields.data, fields.length);
-    session_send(session, &writer);
+    if (early && !session->greeted)
+        session_hold(session, &writer);
+    else
+        session_send(session, &writer);
 }
 
 /* ---- further processes ---- */

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -18,6 +19,7 @@
 #include "vmm/exhaust.h"
 #include "vmm/loop.h"
 #include "vmm/machine.h"
+#include "vmm/nics.h"
 #include "vmm/ready.h"
 #include "vmm/report.h"
 #include "vmm/sandbox.h"
@@ -25,11 +27,12 @@
 #include "vmm/standalone.h"
 #include "vmm/virtio/console.h"
 #include "vmm/virtio/fs/device.h"
+#include "vmm/virtio/net.h"
 #include "vmm/virtio/rng.h"
 #include "vmm/virtio/vsock.h"
 
 /* Fixed places, so that a machine's shape does not depend on what a container asks for. */
-enum { SLOT_VSOCK, SLOT_FS, SLOT_RNG, SLOT_CONSOLE };
+enum { SLOT_VSOCK, SLOT_FS, SLOT_RNG, SLOT_CONSOLE, SLOT_NICS };
 
 /*
  * Passed on to the workload. Not among them: what a fault of this process raises, what it makes use
@@ -50,14 +53,15 @@ struct supervisor {
     struct fs_server *fs_server;
     struct fs_device *fs;
     struct virtio_device *rng, *console;
+    struct nics *nics; /* NULL: nobody will ask for interfaces */
+    unsigned int net_workers;
     struct fs_share *shares;
     unsigned char *guest_plan;
     size_t guest_plan_length;
-    pthread_t fs_thread;
 };
 
 /* vCPUs wait here until every other thread is in its sandbox. */
-static sem_t gate, fs_sandboxed;
+static sem_t gate, thread_sandboxed;
 static bool sandboxed;
 
 static void enter_sandbox(enum sandbox_thread kind)
@@ -88,8 +92,20 @@ static void *fs_main(void *context)
         _exit(SESSION_STATUS_FAILED);
     }
     enter_sandbox(SANDBOX_FS);
-    sem_post(&fs_sandboxed);
+    sem_post(&thread_sandboxed);
     fs_device_serve(s->fs);
+    return NULL;
+}
+
+/* Workers of the network devices are numbered as they come. */
+static void *net_main(void *context)
+{
+    static atomic_uint next;
+    struct supervisor *s = context;
+
+    enter_sandbox(SANDBOX_NET);
+    sem_post(&thread_sandboxed);
+    nics_serve(s->nics, atomic_fetch_add(&next, 1));
     return NULL;
 }
 
@@ -284,6 +300,27 @@ static uint64_t attach_late(void *context)
     return 1ull << SLOT_RNG;
 }
 
+/*
+ * As many workers as the machine has CPUs that could keep them busy. Made now: later there is no
+ * making of threads.
+ */
+static int create_nics(struct supervisor *s, struct error *err)
+{
+    if (s->plan->control_fd < 0)
+        return 0;
+    s->net_workers = s->machine.cpu_count < NET_PAIRS_MAX ? s->machine.cpu_count : NET_PAIRS_MAX;
+    s->nics = nics_create(&s->machine, SLOT_NICS, s->net_workers);
+    return s->nics ? 0 : error_set_errno(err, "network workers");
+}
+
+static int apply_network(void *context, uint8_t *message, size_t length, const int *fds,
+                         size_t fd_count, struct error *err)
+{
+    struct supervisor *s = context;
+
+    return nics_apply(s->nics, message, length, fds, fd_count, err);
+}
+
 static void print_exits(struct supervisor *s, const char *title)
 {
     if (!s->plan->exit_stats)
@@ -348,6 +385,7 @@ static int create_session(struct supervisor *s, struct error *err)
         .session = s->session,
         .pause = pause_machine,
         .resume = resume_machine,
+        .network = apply_network,
         .context = s,
     };
 
@@ -406,31 +444,43 @@ static int build(struct supervisor *s, struct error *err)
         ret = create_rng(s, err);
     if (ret == 0)
         ret = create_console(s, err);
-    return ret;
+    return ret == 0 ? create_nics(s, err) : ret;
+}
+
+/* Everything that is neither the main loop nor a vCPU. Return: how many threads, or -errno. */
+static int start_helpers(struct supervisor *s, struct error *err)
+{
+    pthread_t thread;
+    int count = 0, ret = 0;
+
+    if (s->fs) {
+        ret = pthread_create(&thread, NULL, fs_main, s);
+        count++;
+    }
+    for (unsigned int i = 0; s->nics && i < s->net_workers && ret == 0; i++, count++)
+        ret = pthread_create(&thread, NULL, net_main, s);
+    return ret ? error_set(err, ret, "start a thread: %s", strerror(ret)) : count;
 }
 
 static int start_threads(struct supervisor *s, struct error *err)
 {
-    int ret = 0;
+    int ret = 0, helpers;
 
     sandboxed = s->plan->sandbox;
-    if (sem_init(&gate, 0, 0) < 0 || sem_init(&fs_sandboxed, 0, 0) < 0)
+    if (sem_init(&gate, 0, 0) < 0 || sem_init(&thread_sandboxed, 0, 0) < 0)
         return error_set_errno(err, "sem_init");
     if (sandboxed)
         ret = sandbox_process(s->fs != NULL, err);
-    if (ret == 0 && s->fs) {
-        ret = -pthread_create(&s->fs_thread, NULL, fs_main, s);
-        if (ret < 0)
-            return error_set(err, -ret, "start the file server: %s", strerror(-ret));
-    }
+    helpers = ret < 0 ? ret : start_helpers(s, err);
+    if (helpers < 0)
+        return helpers;
     s->machine.vcpu_prepare = prepare_vcpu;
-    if (ret == 0)
-        ret = machine_run(&s->machine, s->plan->affinity, err);
+    ret = machine_run(&s->machine, s->plan->affinity, err);
     if (ret < 0)
         return ret;
     enter_sandbox(SANDBOX_MAIN);
-    while (s->fs && sem_wait(&fs_sandboxed) < 0)
-        ;
+    while (helpers > 0)
+        helpers -= sem_wait(&thread_sandboxed) == 0;
     for (unsigned int i = 0; i < s->machine.cpu_count; i++)
         sem_post(&gate);
     return 0;

@@ -28,7 +28,7 @@
 #define GOLDEN "test/unit/data/syscalls.txt"
 
 static const char *const kind_names[SANDBOX_THREADS] = {
-    [SANDBOX_MAIN] = "main", [SANDBOX_VCPU] = "vcpu", [SANDBOX_FS] = "fs"
+    [SANDBOX_MAIN] = "main", [SANDBOX_VCPU] = "vcpu", [SANDBOX_FS] = "fs", [SANDBOX_NET] = "net"
 };
 
 /* ---- the lists, as text ---- */
@@ -42,6 +42,7 @@ static const char *const lists[SANDBOX_THREADS] = {
     [SANDBOX_MAIN] = MAIN_SYSCALLS(NAME, CONDITION),
     [SANDBOX_VCPU] = VCPU_SYSCALLS(NAME, CONDITION),
     [SANDBOX_FS] = FILE_SERVER_SYSCALLS(NAME, CONDITION),
+    [SANDBOX_NET] = NET_WORKER_SYSCALLS(NAME, CONDITION),
 };
 
 static int compare(const void *a, const void *b)
@@ -108,7 +109,8 @@ static int wait_for(pid_t child)
 #define MAIN (1u << SANDBOX_MAIN)
 #define VCPU (1u << SANDBOX_VCPU)
 #define FS   (1u << SANDBOX_FS)
-#define ALL  (MAIN | VCPU | FS)
+#define NET  (1u << SANDBOX_NET)
+#define ALL  (MAIN | VCPU | FS | NET)
 
 #define BAD_FD     999
 #define EXECUTABLE (PROT_READ | PROT_EXEC)
@@ -124,12 +126,12 @@ static const struct {
     { "write", SYS_write, { BAD_FD }, ALL },
     { "futex", SYS_futex, { 0 }, ALL },
     { "munmap", SYS_munmap, { 0 }, ALL },
-    { "read", SYS_read, { BAD_FD }, MAIN | FS },
-    { "close", SYS_close, { BAD_FD }, MAIN | FS },
-    { "mmap", SYS_mmap, { 0, 4096, WRITABLE, ANONYMOUS, -1 }, MAIN | FS },
+    { "read", SYS_read, { BAD_FD }, MAIN | FS | NET },
+    { "close", SYS_close, { BAD_FD }, MAIN | FS | NET },
+    { "mmap", SYS_mmap, { 0, 4096, WRITABLE, ANONYMOUS, -1 }, MAIN | FS | NET },
     { "mmap, executable", SYS_mmap, { 0, 4096, EXECUTABLE, ANONYMOUS, -1 }, 0 },
     { "mmap, only executable", SYS_mmap, { 0, 4096, PROT_EXEC, ANONYMOUS, -1 }, 0 },
-    { "mprotect", SYS_mprotect, { 0, 4096, PROT_READ }, MAIN | FS },
+    { "mprotect", SYS_mprotect, { 0, 4096, PROT_READ }, MAIN | FS | NET },
     { "mprotect, executable", SYS_mprotect, { 0, 4096, EXECUTABLE }, 0 },
     { "pkey_mprotect", SYS_pkey_mprotect, { 0, 4096, EXECUTABLE, -1 }, 0 },
     { "KVM_RUN", SYS_ioctl, { BAD_FD, KVM_RUN }, VCPU },
@@ -140,7 +142,13 @@ static const struct {
     { "KVM_SET_REGS", SYS_ioctl, { BAD_FD, KVM_SET_REGS }, 0 },
     { "TIOCSTI", SYS_ioctl, { 0, 0x5412 }, 0 },
     { "ioctl of another size", SYS_ioctl, { BAD_FD, 0x100000000ul | 0x5412 }, 0 },
-    { "epoll_wait", SYS_epoll_wait, { BAD_FD }, MAIN },
+    { "epoll_wait", SYS_epoll_wait, { BAD_FD }, MAIN | NET },
+    { "readv", SYS_readv, { BAD_FD }, NET },
+    { "eventfd2", SYS_eventfd2, { 0 }, MAIN },
+    { "TUNSETOFFLOAD", SYS_ioctl, { BAD_FD, TUNSETOFFLOAD }, MAIN | NET },
+    { "TUNSETQUEUE", SYS_ioctl, { BAD_FD, TUNSETQUEUE }, NET },
+    { "TUNSETVNETHDRSZ", SYS_ioctl, { BAD_FD, TUNSETVNETHDRSZ }, MAIN },
+    { "TUNSETIFF", SYS_ioctl, { BAD_FD, TUNSETIFF }, 0 },
     { "accept4", SYS_accept4, { BAD_FD }, MAIN },
     { "sendto", SYS_sendto, { BAD_FD }, MAIN },
     { "recvfrom", SYS_recvfrom, { BAD_FD }, MAIN },

@@ -74,5 +74,9 @@ int main(void)
     FILE_SERVER_SYSCALLS(ALLOW, ALLOW_IF)
     emit("fs", filter);
     seccomp_release(filter);
+    filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+    NET_WORKER_SYSCALLS(ALLOW, ALLOW_IF)
+    emit("net", filter);
+    seccomp_release(filter);
     return 0;
 }

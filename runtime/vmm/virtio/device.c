@@ -114,6 +114,13 @@ void virtio_interrupt(struct virtio_device *device, struct virtqueue *queue)
         interrupt(device, VIRTIO_MMIO_INT_VRING);
 }
 
+void virtio_device_config_changed(struct virtio_device *device)
+{
+    device->config_generation++;
+    if (virtio_device_active(device))
+        interrupt(device, VIRTIO_MMIO_INT_CONFIG);
+}
+
 void virtio_device_broken(struct virtio_device *device, const char *why)
 {
     if (device->status & VIRTIO_CONFIG_S_NEEDS_RESET)

@@ -3,7 +3,8 @@
  *
  * Threads: register accesses come from vCPU threads, queue work from the thread whose loop watches
  * `kick_fd`. `lock` is held by the transport around changes of status, queues and features, and by
- * the device's thread around queue work, so that a reset never meets work in progress. The
+ * the device's thread around queue work, so that a reset never meets work in progress. A device
+ * whose queues have threads of their own has a lock for each, and lends them by ops->hold. The
  * interrupt registers are atomic and need no lock.
  */
 #ifndef VMRT_VMM_VIRTIO_DEVICE_H
@@ -15,7 +16,8 @@
 
 #include "vmm/virtio/queue.h"
 
-#define DEVICE_QUEUES_MAX 8
+/* A NIC of 8 queue pairs: two queues each, and one for control. */
+#define DEVICE_QUEUES_MAX 17
 
 struct virtio_device;
 
@@ -42,6 +44,12 @@ struct virtio_ops {
      * comes in a vCPU's thread, left to this one. May be NULL.
      */
     void (*settle)(struct virtio_device *device);
+    /*
+     * Around every register write that may change queues, status or features, with the lock held:
+     * hold(true) returns once no thread works on a queue, and none does until hold(false). May be
+     * NULL: nobody works on a queue without the lock.
+     */
+    void (*hold)(struct virtio_device *device, bool held);
 };
 
 /* Embedded as first member of each device's own struct. */
@@ -92,6 +100,12 @@ void virtio_config_copy(const void *config, uint32_t size, uint32_t offset, void
 
 /* Interrupts the driver if @queue wants it; call after pushing a batch. */
 void virtio_interrupt(struct virtio_device *device, struct virtqueue *queue);
+
+/*
+ * The configuration space changed: the driver is told to read it again (§2.5.3). Call with the lock
+ * held. Says nothing to a driver that is not ready yet, which reads it anyway.
+ */
+void virtio_device_config_changed(struct virtio_device *device);
 
 /* Releases what virtio_device_init() took; every user of the lock is gone. */
 void virtio_device_destroy(struct virtio_device *device);

@@ -281,7 +281,11 @@ void virtio_mmio_write(struct virtio_device *device, uint32_t offset, const void
         __atomic_fetch_and(&device->interrupt_status, ~value, __ATOMIC_SEQ_CST);
     } else {
         pthread_mutex_lock(&device->lock);
+        if (device->ops->hold)
+            device->ops->hold(device, true);
         write_register(device, offset, value);
+        if (device->ops->hold)
+            device->ops->hold(device, false);
         pthread_mutex_unlock(&device->lock);
     }
 }

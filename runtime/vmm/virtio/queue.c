@@ -208,7 +208,7 @@ bool virtqueue_has_next(const struct virtqueue *queue)
            load_acquire(queue->avail, RING_INDEX) != queue->last_avail;
 }
 
-void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
+void virtqueue_fill(struct virtqueue *queue, uint16_t head, uint32_t written)
 {
     uint32_t *entry;
 
@@ -224,7 +224,18 @@ void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
     __atomic_store_n(&entry[0], htole32(head), __ATOMIC_RELAXED);
     __atomic_store_n(&entry[1], htole32(written), __ATOMIC_RELAXED);
     queue->next_used++;
-    store_release(queue->used, RING_INDEX, queue->next_used); /* publishes the entry */
+}
+
+void virtqueue_publish(struct virtqueue *queue)
+{
+    if (!queue->broken && queue->ready)
+        store_release(queue->used, RING_INDEX, queue->next_used);
+}
+
+void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
+{
+    virtqueue_fill(queue, head, written);
+    virtqueue_publish(queue);
 }
 
 bool virtqueue_wants_interrupt(struct virtqueue *queue)

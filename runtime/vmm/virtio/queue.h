@@ -71,6 +71,13 @@ bool virtqueue_has_next(const struct virtqueue *queue);
 void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written);
 
 /*
+ * virtqueue_push() in two steps, for chains that the driver must see all at once (mergeable receive
+ * buffers, §5.1.6.4): any number of virtqueue_fill(), then virtqueue_publish().
+ */
+void virtqueue_fill(struct virtqueue *queue, uint16_t head, uint32_t written);
+void virtqueue_publish(struct virtqueue *queue);
+
+/*
  * Whether the driver wants an interrupt for what was pushed since the last one (§2.7.7). Call once
  * after a batch; then use virtio_interrupt().
  */

@@ -1,0 +1,337 @@
+/* The connection of a network namespace with a virtual machine, from beginning to end. */
+#include "network.h"
+
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "message.h"
+#include "tap.h"
+
+/*
+ * An engine sets an interface up in many steps; they are passed on together, when nothing has
+ * changed for QUIET_MS, but at the latest after BURST_MS.
+ */
+#define QUIET_MS 5
+#define BURST_MS 100
+
+int network_open(struct network *network, int control, unsigned int queues,
+                 void (*warn_line)(const char *line), struct error *err)
+{
+    int ret;
+
+    memset(network, 0, sizeof(*network));
+    network->control = control;
+    network->queues = queues;
+    network->warn = warn_line;
+    ret = kernel_open(&network->kernel, err);
+    if (ret == 0)
+        ret = kernel_watch(&network->kernel, err);
+    if (ret < 0)
+        kernel_close(&network->kernel);
+    return ret;
+}
+
+/*
+ * macvlan and ipvlan pass only those multicast groups that their own interface has joined
+ * (drivers/net/macvlan.c macvlan_set_mac_lists()), and it is not the one that joins here.
+ */
+static bool needs_allmulti(const struct scan_link *link)
+{
+    static const char *const kinds[] = { "macvlan", "macvtap", "ipvlan", "ipvtap" };
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (strcmp(link->kind, kinds[i]) == 0)
+            return !(link->flags & IFF_ALLMULTI);
+    return false;
+}
+
+static int set_allmulti(struct kernel *kernel, int index, bool on)
+{
+    const struct ifinfomsg info = { .ifi_index = index,
+                                    .ifi_flags = on ? IFF_ALLMULTI : 0,
+                                    .ifi_change = IFF_ALLMULTI };
+
+    return kernel_request(kernel, kernel_message(RTM_NEWLINK, 0, &info, sizeof(info)));
+}
+
+static void joint_part(struct network *network, const struct joint *joint)
+{
+    redirect_part(&joint->redirect, &network->kernel);
+    if (joint->allmulti)
+        set_allmulti(&network->kernel, joint->redirect.link, false);
+}
+
+static int join(struct network *network, const struct scan_link *link, struct tap *tap,
+                struct error *err)
+{
+    struct joint joint = { .redirect = { .link = link->index } };
+    struct error reason = { 0 };
+    int ret = tap_create(tap, &network->kernel, network->queues, link->mtu, &reason);
+
+    if (ret < 0)
+        return error_set(err, -ret, "interface %s: %s", link->name, reason.message);
+    joint.redirect.tap = tap->index;
+    redirect_clear(&network->kernel, link->index);
+    ret = redirect_join(&joint.redirect, &network->kernel, link->name, err);
+    if (ret < 0) {
+        tap_close(tap);
+        return ret;
+    }
+    if (needs_allmulti(link))
+        joint.allmulti = set_allmulti(&network->kernel, link->index, true) == 0;
+    network->joints[network->joint_count++] = joint;
+    return 0;
+}
+
+static struct joint *find_joint(struct network *network, int link)
+{
+    for (size_t i = 0; i < network->joint_count; i++)
+        if (network->joints[i].redirect.link == link)
+            return &network->joints[i];
+    return NULL;
+}
+
+/* Interfaces that are gone took their filters with them. */
+static void forget_joints(struct network *network, const struct scan *now)
+{
+    for (size_t i = 0; i < network->joint_count;) {
+        if (scan_find_link(now, network->joints[i].redirect.link))
+            i++;
+        else
+            network->joints[i] = network->joints[--network->joint_count];
+    }
+}
+
+static void follow_mtu(struct network *network, const struct scan *now)
+{
+    for (size_t i = 0; i < network->told.link_count; i++) {
+        const struct scan_link *old = &network->told.links[i];
+        const struct scan_link *link = scan_find_link(now, old->index);
+        const struct joint *joint = find_joint(network, old->index);
+
+        if (link && joint && link->mtu != old->mtu)
+            tap_set_mtu(&network->kernel, joint->redirect.tap, link->mtu);
+    }
+}
+
+/* TAPs for the interfaces of @now that are new; @fds receives the descriptors, in their order. */
+static int join_new(struct network *network, const struct scan *now, struct tap *taps, int *fds,
+                    size_t *fd_count, struct error *err)
+{
+    size_t tap_count = 0;
+
+    *fd_count = 0;
+    for (size_t i = 0; i < now->link_count; i++) {
+        int ret;
+
+        if (scan_find_link(&network->told, now->links[i].index))
+            continue;
+        ret = join(network, &now->links[i], &taps[tap_count], err);
+        if (ret < 0) {
+            while (tap_count > 0)
+                tap_close(&taps[--tap_count]);
+            *fd_count = 0;
+            return ret;
+        }
+        for (unsigned int queue = 0; queue < taps[tap_count].queues; queue++)
+            fds[(*fd_count)++] = taps[tap_count].fds[queue];
+        tap_count++;
+    }
+    return 0;
+}
+
+/* Those that the guest did not get after all. */
+static void part_new(struct network *network, const struct scan *now)
+{
+    for (size_t i = 0; i < now->link_count; i++) {
+        struct joint *joint = find_joint(network, now->links[i].index);
+
+        if (!joint || scan_find_link(&network->told, now->links[i].index))
+            continue;
+        joint_part(network, joint);
+        *joint = network->joints[--network->joint_count];
+    }
+}
+
+static void warn_of_skipped(const struct network *network, const struct scan *now)
+{
+    for (size_t i = 0; i < now->skipped_count; i++) {
+        bool known = false;
+        char line[160];
+
+        for (size_t j = 0; j < network->told.skipped_count; j++)
+            known = known || network->told.skipped[j].index == now->skipped[i].index;
+        if (known)
+            continue;
+        snprintf(line, sizeof(line), "interface %s is not passed to the virtual machine: %s",
+                 now->skipped[i].name, now->skipped[i].reason);
+        network->warn(line);
+    }
+}
+
+static int tell(struct network *network, const struct scan *now, const int *fds, size_t fd_count,
+                struct error *err)
+{
+    struct protocol_writer writer = { 0 };
+    int ret = message_build(&writer, &network->told, now, network->queues, err);
+
+    if (ret == 1)
+        ret = message_send(network->control, &writer, fds, fd_count, err);
+    free(writer.data);
+    return ret;
+}
+
+/* After the guest was told of the range as it was. */
+static void reserve_ports(struct network *network)
+{
+    if (sysctl_reserve_ports(network->ports_before) < 0)
+        network->warn("net.ipv4.ip_local_port_range cannot be set: the engine's own questions to "
+                      "name servers may stay without an answer");
+}
+
+/*
+ * New interfaces did not get through. Some of them may have: all are taken back, so that both sides
+ * know where they are.
+ */
+static void refuse_new(struct network *network, const struct scan *now)
+{
+    struct protocol_writer writer = { 0 };
+    struct error ignored;
+
+    part_new(network, now);
+    for (size_t i = 0; i < now->link_count; i++) {
+        if (scan_find_link(&network->told, now->links[i].index))
+            continue;
+        /* Full of interfaces that are long gone. */
+        if (network->refused_count == SCAN_LINKS_MAX)
+            network->refused_count = 0;
+        network->refused[network->refused_count++] = now->links[i];
+    }
+    if (message_build_retraction(&writer, &network->told, now) == 0)
+        message_send(network->control, &writer, NULL, 0, &ignored);
+    free(writer.data);
+}
+
+static bool has_new(const struct network *network, const struct scan *now)
+{
+    for (size_t i = 0; i < now->link_count; i++)
+        if (!scan_find_link(&network->told, now->links[i].index))
+            return true;
+    return false;
+}
+
+/* TAPs, redirects, and the message about all that is different in @now. */
+static int sync_with(struct network *network, const struct scan *now, struct error *err)
+{
+    static struct tap taps[SCAN_LINKS_MAX];
+    static int fds[SCAN_LINKS_MAX * TAP_QUEUES_MAX];
+    size_t fd_count;
+    int ret;
+
+    warn_of_skipped(network, now);
+    forget_joints(network, now);
+    follow_mtu(network, now);
+    ret = join_new(network, now, taps, fds, &fd_count, err);
+    if (ret == 0)
+        ret = tell(network, now, fds, fd_count, err);
+    for (size_t i = 0; i < fd_count; i++)
+        close(fds[i]);
+    return ret;
+}
+
+int network_sync(struct network *network, struct error *err)
+{
+    static struct scan now;
+    bool first = !network->told.sorted;
+    int ret = scan_take(&now, &network->kernel, network->refused, network->refused_count, err);
+
+    if (ret < 0)
+        return ret;
+    if (first && now.machine[0])
+        ret = error_set(err, EBUSY,
+                        "network namespace: another virtual machine is using it (interface %s)",
+                        now.machine);
+    else
+        ret = sync_with(network, &now, err);
+    if (first && ret < 0) {
+        part_new(network, &now);
+        scan_free(&now);
+        return ret;
+    }
+    if (first)
+        reserve_ports(network);
+    if (ret < 0 && ret != -ECONNRESET && has_new(network, &now)) {
+        struct error again = { 0 };
+
+        refuse_new(network, &now);
+        scan_free(&now);
+        /* The others are not to suffer for it. Without new interfaces there is no third time. */
+        network_sync(network, &again);
+        return ret;
+    }
+    scan_free(&network->told);
+    network->told = now;
+    memset(&now, 0, sizeof(now));
+    return ret;
+}
+
+/* Return: whether something has changed, with the burst over; false: the machine has ended. */
+static bool wait_for_change(const struct network *network)
+{
+    struct pollfd fds[2] = { { .fd = network->kernel.events_fd, .events = POLLIN },
+                             { .fd = network->control, .events = POLLIN } };
+
+    for (;;) {
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            return false;
+        /* vmrt-vmm says nothing unasked: it is the end. */
+        if (fds[1].revents)
+            return false;
+        if (fds[0].revents)
+            return true;
+    }
+}
+
+static void wait_for_quiet(struct network *network)
+{
+    struct pollfd events = { .fd = network->kernel.events_fd, .events = POLLIN };
+
+    for (int waited = 0; waited < BURST_MS; waited += QUIET_MS) {
+        kernel_drain_events(&network->kernel);
+        if (poll(&events, 1, QUIET_MS) <= 0)
+            return;
+    }
+}
+
+void network_watch(struct network *network)
+{
+    while (wait_for_change(network)) {
+        struct error reason = { 0 };
+
+        wait_for_quiet(network);
+        if (network_sync(network, &reason) == -ECONNRESET)
+            break;
+        if (reason.code)
+            network->warn(reason.message);
+    }
+}
+
+void network_undo(struct network *network)
+{
+    while (network->joint_count > 0)
+        joint_part(network, &network->joints[--network->joint_count]);
+    sysctl_restore_ports(network->ports_before);
+    network->ports_before[0] = '\0';
+}
+
+void network_close(struct network *network)
+{
+    scan_free(&network->told);
+    kernel_close(&network->kernel);
+}

@@ -1,0 +1,54 @@
+/* The connection of a network namespace with a virtual machine, from beginning to end. */
+#ifndef VMRT_HOOKS_NET_NETWORK_H
+#define VMRT_HOOKS_NET_NETWORK_H
+
+#include "kernel.h"
+#include "lib/error.h"
+#include "redirect.h"
+#include "scan.h"
+#include "sysctl.h"
+
+/* An interface that the guest has. */
+struct joint {
+    struct redirect redirect;
+    bool allmulti; /* we made the interface take every multicast frame */
+};
+
+struct network {
+    struct kernel kernel;
+    int control;         /* connection to vmrt-vmm */
+    unsigned int queues; /* of each interface */
+    void (*warn)(const char *line);
+    struct scan told; /* what the guest has been told */
+    struct joint joints[SCAN_LINKS_MAX];
+    size_t joint_count;
+    /* Interfaces that could not be given to the guest: not tried again as they are. */
+    struct scan_link refused[SCAN_LINKS_MAX];
+    size_t refused_count;
+    char ports_before[SYSCTL_VALUE_MAX];
+};
+
+/**
+ * network_open() - prepare, in the namespace that the caller is in.
+ * Return: 0 or a negative errno; -EBUSY when another virtual machine uses the namespace.
+ */
+int network_open(struct network *network, int control, unsigned int queues,
+                 void (*warn)(const char *line), struct error *err);
+
+/**
+ * network_sync() - read the namespace, and make the guest's network the same: TAPs and redirects
+ * for new interfaces, one message, its answer.
+ * Return: 0 or a negative errno. The first time the guest has no network then. Later, the guest has
+ * everything else; new interfaces are not joined, and not tried again until they change.
+ */
+int network_sync(struct network *network, struct error *err);
+
+/* Follows the namespace until the virtual machine ends. What fails is said and passed over. */
+void network_watch(struct network *network);
+
+/* Takes everything of ours off the namespace. */
+void network_undo(struct network *network);
+
+void network_close(struct network *network);
+
+#endif

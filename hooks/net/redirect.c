@@ -1,0 +1,250 @@
+/* Joins an interface of the namespace with a TAP. */
+#include "redirect.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+#include <linux/pkt_sched.h>
+#include <linux/rtnetlink.h>
+#include <linux/tc_act/tc_mirred.h>
+#include <stdio.h>
+#include <string.h>
+
+#define INGRESS TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
+
+/*
+ * Filter priorities tell ours from others', and whose the qdisc is: from OWN on, the qdisc was made
+ * by us; from GUEST on, it was there.
+ */
+#define PRIORITY_OWN   0xb100u
+#define PRIORITY_GUEST 0xb200u
+
+/* Compared at `at` bytes after the start of the network header; 4 bytes each, big-endian. */
+struct key {
+    int at;
+    uint32_t value, mask;
+};
+
+#define KEYS_MAX 4
+
+enum verdict {
+    TO_PEER, /* only */
+    TO_BOTH, /* a copy to the peer, and up the host's stack */
+    TO_HOST, /* only */
+};
+
+struct filter {
+    uint16_t priority; /* added to PRIORITY_*; lower is asked first. One protocol each. */
+    uint16_t protocol; /* ETH_P_* */
+    enum verdict verdict;
+    uint8_t key_count;
+    struct key keys[KEYS_MAX];
+};
+
+/* IPv4 without options; not a later fragment; its protocol. The next header of IPv6. */
+#define IPV4_PLAIN                \
+    {                             \
+        0, 0x45000000, 0xff000000 \
+    }
+#define IPV4_FIRST       \
+    {                    \
+        4, 0, 0x00001fff \
+    }
+#define IPV4_PROTOCOL(p)                   \
+    {                                      \
+        8, (uint32_t)(p) << 16, 0x00ff0000 \
+    }
+#define IPV6_NEXT(n)                      \
+    {                                     \
+        4, (uint32_t)(n) << 8, 0x0000ff00 \
+    }
+/* Source port 53; destination port 0xf000 (61440) and above. */
+#define ANSWER_AT(at)                       \
+    {                                       \
+        at, 53u << 16 | 0xf000u, 0xfffff000 \
+    }
+
+/*
+ * What arrives on the engine's interface. UDP answers go to both, because a guest with its own
+ * resolver may send from any port: whoever did not ask drops them.
+ */
+static const struct filter link_filters[] = {
+    /* Operation 2: a reply (RFC 826) */
+    { 1, ETH_P_ARP, TO_BOTH, 1, { { 4, 2, 0x0000ffff } } },
+    { 2, ETH_P_IP, TO_BOTH, 4, { IPV4_PLAIN, IPV4_FIRST, IPV4_PROTOCOL(17), ANSWER_AT(20) } },
+    { 2, ETH_P_IP, TO_HOST, 4, { IPV4_PLAIN, IPV4_FIRST, IPV4_PROTOCOL(6), ANSWER_AT(20) } },
+    /* ICMPv6 134, 136: router and neighbour advertisement (RFC 4861 §4.2, §4.4) */
+    { 3, ETH_P_IPV6, TO_BOTH, 2, { IPV6_NEXT(58), { 40, 134u << 24, 0xff000000 } } },
+    { 3, ETH_P_IPV6, TO_BOTH, 2, { IPV6_NEXT(58), { 40, 136u << 24, 0xff000000 } } },
+    { 3, ETH_P_IPV6, TO_BOTH, 2, { IPV6_NEXT(17), ANSWER_AT(40) } },
+    { 3, ETH_P_IPV6, TO_HOST, 2, { IPV6_NEXT(6), ANSWER_AT(40) } },
+    { 9, ETH_P_ALL, TO_PEER, 0, { { 0 } } },
+};
+static const struct filter tap_filters[] = {
+    { 9, ETH_P_ALL, TO_PEER, 0, { { 0 } } },
+};
+
+#define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+static struct nl_msg *qdisc_message(int type, int flags, int link)
+{
+    const struct tcmsg tc = { .tcm_family = AF_UNSPEC,
+                              .tcm_ifindex = link,
+                              .tcm_parent = TC_H_CLSACT,
+                              .tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0) };
+    struct nl_msg *message = kernel_message(type, flags, &tc, sizeof(tc));
+
+    if (message && nla_put_string(message, TCA_KIND, "clsact") < 0) {
+        nlmsg_free(message);
+        return NULL;
+    }
+    return message;
+}
+
+static int qdisc_delete(struct kernel *kernel, int link)
+{
+    return kernel_request(kernel, qdisc_message(RTM_DELQDISC, 0, link));
+}
+
+static struct nl_msg *filter_message(int type, int flags, int link, unsigned int base,
+                                     const struct filter *filter)
+{
+    const struct tcmsg tc = {
+        .tcm_family = AF_UNSPEC,
+        .tcm_ifindex = link,
+        .tcm_parent = INGRESS,
+        .tcm_info = TC_H_MAKE((base + filter->priority) << 16, htons(filter->protocol)),
+    };
+
+    return kernel_message(type, flags, &tc, sizeof(tc));
+}
+
+static int put_mirred(struct nl_msg *message, enum verdict verdict, int peer)
+{
+    const struct tc_mirred mirred = {
+        .action = verdict == TO_PEER ? TC_ACT_STOLEN : TC_ACT_OK,
+        .eaction = verdict == TO_PEER ? TCA_EGRESS_REDIR : TCA_EGRESS_MIRROR,
+        .ifindex = (uint32_t)peer,
+    };
+    struct nlattr *actions = nla_nest_start(message, TCA_U32_ACT);
+    struct nlattr *action = actions ? nla_nest_start(message, 1) : NULL;
+    struct nlattr *options;
+
+    if (!action || nla_put_string(message, TCA_ACT_KIND, "mirred") < 0 ||
+        !(options = nla_nest_start(message, TCA_ACT_OPTIONS)) ||
+        nla_put(message, TCA_MIRRED_PARMS, sizeof(mirred), &mirred) < 0)
+        return -EMSGSIZE;
+    nla_nest_end(message, options);
+    nla_nest_end(message, action);
+    nla_nest_end(message, actions);
+    return 0;
+}
+
+static int put_u32(struct nl_msg *message, const struct filter *filter, int peer)
+{
+    struct {
+        struct tc_u32_sel sel;
+        struct tc_u32_key keys[KEYS_MAX];
+    } match = { .sel = { .flags = TC_U32_TERMINAL, .nkeys = filter->key_count } };
+    struct nlattr *options;
+    int ret = 0;
+
+    for (size_t i = 0; i < filter->key_count; i++)
+        match.keys[i] = (struct tc_u32_key) { .val = htonl(filter->keys[i].value),
+                                              .mask = htonl(filter->keys[i].mask),
+                                              .off = filter->keys[i].at };
+    if (nla_put_string(message, TCA_KIND, "u32") < 0 ||
+        !(options = nla_nest_start(message, TCA_OPTIONS)) ||
+        nla_put(message, TCA_U32_SEL,
+                (int)(sizeof(match.sel) + filter->key_count * sizeof(match.keys[0])), &match) < 0)
+        return -EMSGSIZE;
+    /* Without an action the verdict is TC_ACT_OK: on with the host's stack. */
+    if (filter->verdict != TO_HOST)
+        ret = put_mirred(message, filter->verdict, peer);
+    nla_nest_end(message, options);
+    return ret;
+}
+
+static int filters_add(struct kernel *kernel, int from, int to, unsigned int base,
+                       const struct filter *filters, size_t count, struct error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct nl_msg *message =
+            filter_message(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, from, base, &filters[i]);
+        int ret;
+
+        if (message && put_u32(message, &filters[i], to) < 0) {
+            nlmsg_free(message);
+            message = NULL;
+        }
+        ret = kernel_request(kernel, message);
+        if (ret < 0)
+            return kernel_fail(kernel, ret, "CONFIG_NET_CLS_U32 with CONFIG_NET_ACT_MIRRED", err,
+                               "redirect frames (tc filter u32, action mirred)");
+    }
+    return 0;
+}
+
+/* Every row of a priority goes at once. Return: whether the last, for everything else, was there.
+ */
+static bool filters_delete(struct kernel *kernel, int link, unsigned int base)
+{
+    int ret = -ENOENT;
+
+    for (size_t i = 0; i < COUNT(link_filters); i++)
+        if (i == 0 || link_filters[i].priority != link_filters[i - 1].priority)
+            ret = kernel_request(kernel,
+                                 filter_message(RTM_DELTFILTER, 0, link, base, &link_filters[i]));
+    return ret == 0;
+}
+
+/* Return: 1 when it was made, 0 when there was one, or a negative errno. */
+static int qdisc_add(struct kernel *kernel, int link, struct error *err)
+{
+    int ret = kernel_request(kernel, qdisc_message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, link));
+
+    if (ret == -EEXIST)
+        return 0;
+    if (ret < 0)
+        return kernel_fail(kernel, ret, "CONFIG_NET_SCH_INGRESS", err,
+                           "redirect frames (tc qdisc clsact)");
+    return 1;
+}
+
+int redirect_join(struct redirect *redirect, struct kernel *kernel, const char *name,
+                  struct error *err)
+{
+    struct error reason = { 0 };
+    int ret = qdisc_add(kernel, redirect->tap, &reason);
+
+    if (ret >= 0)
+        ret = filters_add(kernel, redirect->tap, redirect->link, PRIORITY_OWN, tap_filters,
+                          COUNT(tap_filters), &reason);
+    if (ret >= 0)
+        ret = qdisc_add(kernel, redirect->link, &reason);
+    if (ret >= 0) {
+        redirect->own_qdisc = ret == 1;
+        ret = filters_add(kernel, redirect->link, redirect->tap,
+                          redirect->own_qdisc ? PRIORITY_OWN : PRIORITY_GUEST, link_filters,
+                          COUNT(link_filters), &reason);
+        if (ret < 0)
+            redirect_part(redirect, kernel);
+    }
+    return ret < 0 ? error_set(err, -ret, "interface %s: %s", name, reason.message) : 0;
+}
+
+void redirect_part(const struct redirect *redirect, struct kernel *kernel)
+{
+    if (redirect->own_qdisc)
+        qdisc_delete(kernel, redirect->link);
+    else
+        filters_delete(kernel, redirect->link, PRIORITY_GUEST);
+}
+
+void redirect_clear(struct kernel *kernel, int link)
+{
+    if (filters_delete(kernel, link, PRIORITY_OWN))
+        qdisc_delete(kernel, link);
+    filters_delete(kernel, link, PRIORITY_GUEST);
+}

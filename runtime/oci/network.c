@@ -1,0 +1,136 @@
+/* Running vmrt-net. */
+#include "oci/network.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "lib/fd.h"
+#include "lib/log.h"
+#include "oci/control_client.h"
+#include "oci/files.h"
+
+#define CONTROL_TIMEOUT_MS 10000
+/* The longest line that vmrt-net says, bytes. */
+#define REASON_MAX 1280
+
+/* The descriptors that vmrt-net inherits. */
+struct handover {
+    int program, namespace, control, log;
+};
+
+static int open_program(struct error *err)
+{
+    char path[PATH_MAX];
+    int fd;
+
+    files_programs(path);
+    if (strlen(path) + sizeof("/vmrt-net") > sizeof(path))
+        return error_set(err, ENAMETOOLONG, "%s: the path is too long", path);
+    strcat(path, "/vmrt-net");
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? error_set_errno(err, "%s", path) : fd;
+}
+
+static int open_namespace(const struct container *container, struct error *err)
+{
+    char path[48];
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%lld/ns/net", (long long)container->pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? error_set_errno(err, "the container's network namespace") : fd;
+}
+
+static __attribute__((noreturn)) void run_program(const struct handover *handover, int errors)
+{
+    char namespace[16], control[16], log[16];
+    const char *args[] = { "vmrt-net", "--netns", namespace, "--control", control,
+                           "--watch",  NULL,      NULL,      NULL };
+    const char *const env[] = { NULL };
+    const int kept[] = { handover->namespace, handover->control, handover->log };
+
+    snprintf(namespace, sizeof(namespace), "%d", handover->namespace);
+    snprintf(control, sizeof(control), "%d", handover->control);
+    snprintf(log, sizeof(log), "%d", handover->log);
+    if (handover->log >= 0) {
+        args[6] = "--log";
+        args[7] = log;
+    }
+    for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
+        if (kept[i] >= 0 && fcntl(kept[i], F_SETFD, 0) < 0)
+            _exit(1);
+    if (dup2(errors, STDERR_FILENO) >= 0)
+        fexecve(handover->program, (char *const *)args, (char *const *)env);
+    dprintf(STDERR_FILENO, "vmrt-net: cannot be executed: %s\n", strerror(errno));
+    _exit(1);
+}
+
+/* What it said, without its name and the end of the line. */
+static int explain(char *reason, int status, struct error *err)
+{
+    static const char name[] = "vmrt-net: ";
+    char *text = strncmp(reason, name, sizeof(name) - 1) == 0 ? reason + sizeof(name) - 1 : reason;
+
+    text[strcspn(text, "\n")] = '\0';
+    if (text[0])
+        return error_set(err, EIO, "network: %s", text);
+    return error_set(err, EIO, "network: vmrt-net ended with wait status %#x and without a word",
+                     (unsigned int)status);
+}
+
+static int wait_program(pid_t pid, int errors, struct error *err)
+{
+    char reason[REASON_MAX] = "";
+    ssize_t length = fd_read_full(errors, reason, sizeof(reason) - 1);
+    int status = 0;
+
+    if (length >= 0)
+        reason[length] = '\0';
+    while (waitpid(pid, &status, 0) < 0)
+        if (errno != EINTR)
+            return error_set_errno(err, "network: waitpid");
+    return status ? explain(reason, status, err) : 0;
+}
+
+static int hand_over(const struct handover *handover, struct error *err)
+{
+    _cleanup_close_ int reader = -1, writer = -1;
+    int ends[2];
+    pid_t pid;
+
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return error_set_errno(err, "pipe");
+    reader = ends[0];
+    writer = ends[1];
+    pid = fork();
+    if (pid < 0)
+        return error_set_errno(err, "fork");
+    if (pid == 0)
+        run_program(handover, writer);
+    fd_close(&writer);
+    return wait_program(pid, reader, err);
+}
+
+int network_connect(const struct container *container, struct error *err)
+{
+    _cleanup_close_ int program = open_program(err), namespace = -1, control = -1;
+    struct handover handover;
+
+    if (program < 0)
+        return program;
+    namespace = open_namespace(container, err);
+    if (namespace < 0)
+        return namespace;
+    control = control_connect(container->directory, CONTROL_TIMEOUT_MS);
+    if (control == -ENOTCONN)
+        return error_set(err, ESRCH, "the virtual machine ended before the process was started");
+    if (control < 0)
+        return error_set(err, -control, "control socket: %s", strerror(-control));
+    handover = (struct handover) { program, namespace, control, log_fd() };
+    return hand_over(&handover, err);
+}

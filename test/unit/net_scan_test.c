@@ -1,0 +1,530 @@
+/*
+ * vmrt-net alone, against a fake vmrt-vmm: what it says about a namespace, what it refuses, the
+ * frames that come out of its TAPs, and that it leaves nothing behind. See net_world.h.
+ */
+#include "net_world.h"
+
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/virtio_net.h>
+#include <netinet/ip.h>
+#include <netinet/tcp.h>
+#include <netinet/udp.h>
+#include <sys/prctl.h>
+
+static struct world world;
+
+static int setup(void **state)
+{
+    world_setup(&world);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    world_teardown(&world);
+    /* Watchers end with their connection. */
+    while (waitpid(-1, NULL, 0) > 0)
+        ;
+    return 0;
+}
+
+/* The @number-th FIELD_LINK of the last message. Return: whether there is one. */
+static bool find_link(unsigned int number, struct protocol_reader *fields)
+{
+    struct protocol_reader reader = world.fields;
+    struct protocol_field field = { 0 };
+
+    while (protocol_next(&reader, &field) == 1)
+        if (field.tag == FIELD_LINK && number-- == 0) {
+            *fields = field.value;
+            return true;
+        }
+    return false;
+}
+
+static const char *link_name(unsigned int number)
+{
+    struct protocol_reader fields;
+    struct protocol_field field = { 0 };
+    bool bad = false;
+
+    if (!find_link(number, &fields))
+        return NULL;
+    assert_int_equal(protocol_find(fields, FIELD_LINK_NAME, &field), 1);
+    return protocol_string(&field, &bad);
+}
+
+static uint64_t link_number(unsigned int number, uint16_t tag)
+{
+    struct protocol_reader fields;
+    struct protocol_field field = { 0 };
+    bool bad = false;
+    uint64_t value;
+
+    assert_true(find_link(number, &fields));
+    assert_int_equal(protocol_find(fields, tag, &field), 1);
+    value = protocol_u64(&field, &bad);
+    assert_false(bad);
+    return value;
+}
+
+static void start_served(unsigned int queues, const char *extra)
+{
+    world_start(&world, queues, extra);
+    assert_true(world_receive(&world));
+    world_answer(&world, 0, NULL);
+    assert_int_equal(world_wait(&world), 0);
+}
+
+/* Nothing of ours: no TAP, no qdisc, no filter, the settings as they were. */
+static void assert_clean(void)
+{
+    assert_string_equal(world_output(world.container, "ip -o link | grep -c vmrt || true"), "0\n");
+    assert_string_equal(world_output(world.container, "tc qdisc | grep -c clsact || true"), "0\n");
+    assert_string_equal(world_output(world.container, "cat /proc/sys/net/ipv4/ip_local_port_range"),
+                        "32768\t60999\n");
+}
+
+static void links_come_in_order_with_what_a_card_needs(void **state)
+{
+    world_add_veth(&world, "eth0", 1);
+    world_add_veth(&world, "net1", 2);
+    world_run(world.container, "ip link set net1 mtu 9000; ip link set net1 down; "
+                               "ip link set eth0 address 02:11:22:33:44:55");
+    start_served(3, NULL);
+    assert_string_equal(link_name(0), "eth0");
+    assert_string_equal(link_name(1), "net1");
+    assert_null(link_name(2));
+    assert_int_equal(link_number(0, FIELD_LINK_MTU), 1500);
+    assert_int_equal(link_number(1, FIELD_LINK_MTU), 9000);
+    assert_int_equal(link_number(0, FIELD_LINK_QUEUES), 3);
+    assert_int_equal(link_number(0, FIELD_LINK_FLAGS) & IFF_UP, IFF_UP);
+    assert_int_equal(link_number(1, FIELD_LINK_FLAGS) & IFF_UP, 0);
+    assert_int_equal(link_number(0, FIELD_LINK_SLOT), 0);
+    assert_int_equal(world.tap_count, 6);
+    {
+        struct protocol_reader fields;
+        struct protocol_field mac = { 0 };
+
+        assert_true(find_link(0, &fields));
+        assert_int_equal(protocol_find(fields, FIELD_LINK_MAC, &mac), 1);
+        assert_int_equal(mac.value.length, 6);
+        assert_memory_equal(mac.value.data, "\x02\x11\x22\x33\x44\x55", 6);
+    }
+    /* TAPs are as large as what they stand for, and silent. */
+    world_run(world.container, "ip link show dev vmrt1 | grep -q 'mtu 9000' && "
+                               "ip -6 addr show dev vmrt0 | ( ! grep -q inet6 )");
+}
+
+/* What stands on another interface that is passed, or cannot carry Ethernet frames. */
+static void interfaces_that_make_no_sense_are_named_and_left_out(void **state)
+{
+    const char *words;
+
+    world_add_veth(&world, "eth0", 1);
+    world_run(world.container,
+              "ip link add br0 type bridge && ip link add p0 type veth peer name p1 && "
+              "ip link set p0 master br0 && ip link set br0 up && "
+              "ip link add link eth0 name mv0 type macvlan && ip tuntap add dev tun7 mode tun && "
+              "ip link set tun7 up");
+    start_served(1, NULL);
+    assert_string_equal(link_name(0), "eth0");
+    words = world_words(&world);
+    assert_non_null(strstr(words, "interface p0 is not passed to the virtual machine: "
+                                  "it is a port of another interface"));
+    assert_non_null(strstr(words, "interface mv0 is not passed"));
+    assert_non_null(strstr(words, "interface tun7 is not passed"));
+    assert_null(strstr(words, "interface br0"));
+    assert_null(strstr(words, "interface p1"));
+}
+
+static void a_macvlan_takes_every_multicast_frame_for_the_guest(void **state)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), world.container);
+    world_run(world.outside,
+              "ip link add d0 type veth peer name d1 && ip link set d0 up && ip link set d1 up && "
+              "ip link add link d0 name mv0 type macvlan mode bridge && ip link set mv0 netns %s",
+              path);
+    world_run(world.container, "ip addr add 10.3.0.2/24 dev mv0 && ip link set mv0 up");
+    start_served(1, "--watch");
+    assert_string_equal(link_name(0), "mv0");
+    world_run(world.container, "ip link show dev mv0 | grep -q ALLMULTI");
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+    world_run(world.container, "! ip link show dev mv0 | grep -q ALLMULTI");
+    assert_clean();
+}
+
+static void a_namespace_without_interfaces_needs_no_message_about_them(void **state)
+{
+    world_start(&world, 1, "--watch");
+    if (world_is_asked(&world, 500)) {
+        assert_true(world_receive(&world));
+        assert_null(link_name(0));
+        world_answer(&world, 0, NULL);
+    }
+    assert_int_equal(world_wait(&world), 0);
+    world_add_veth(&world, "eth0", 1);
+    assert_true(world_receive(&world));
+    assert_string_equal(link_name(0), "eth0");
+    world_answer(&world, 0, NULL);
+    while (world_is_asked(&world, 300)) {
+        assert_true(world_receive(&world));
+        world_answer(&world, 0, NULL);
+    }
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+    assert_clean();
+}
+
+static void nothing_stays_when_the_machine_ends(void **state)
+{
+    world_add_veth(&world, "eth0", 1);
+    start_served(2, "--watch");
+    world_run(world.container, "tc qdisc show dev eth0 | grep -q clsact && "
+                               "grep -q 61440.65535 /proc/sys/net/ipv4/ip_local_port_range");
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+    assert_clean();
+    world_run(world.container, "busybox ping -q -c 1 -W 5 10.0.1.1 >/dev/null");
+}
+
+/* A qdisc of somebody else's stays, with its filters. */
+static void a_foreign_qdisc_is_used_and_left(void **state)
+{
+    world_add_veth(&world, "eth0", 1);
+    world_run(world.container, "tc qdisc add dev eth0 ingress && "
+                               "tc filter add dev eth0 parent ffff: prio 7 protocol 0x1234 u32 "
+                               "match u32 0 0 flowid 1:1");
+    start_served(1, "--watch");
+    world_run(world.container, "tc filter show dev eth0 parent ffff: | grep -q mirred");
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+    world_run(world.container, "tc filter show dev eth0 parent ffff: | grep -q 'pref 7 ' && "
+                               "! tc filter show dev eth0 parent ffff: | grep -q mirred");
+}
+
+/* The watcher: it became ours when its parent ended. */
+static pid_t find_watcher(void)
+{
+    pid_t pid = 0;
+    FILE *children = fopen("/proc/thread-self/children", "re");
+
+    assert_non_null(children);
+    assert_int_equal(fscanf(children, "%d", &pid), 1);
+    fclose(children);
+    assert_true(pid > 0);
+    return pid;
+}
+
+static void what_a_killed_predecessor_left_is_cleared(void **state)
+{
+    pid_t watcher;
+
+    world_add_veth(&world, "eth0", 1);
+    start_served(1, "--watch");
+    watcher = find_watcher();
+    world_drop_taps(&world);
+    assert_int_equal(kill(watcher, SIGKILL), 0);
+    assert_int_equal(waitpid(watcher, NULL, 0), watcher);
+    fd_close(&world.control);
+    fd_close(&world.output);
+    fd_close(&world.watcher_log);
+    world_run(world.container, "tc qdisc show dev eth0 | grep -q clsact && "
+                               "grep -q 61440.65535 /proc/sys/net/ipv4/ip_local_port_range");
+    start_served(1, "--watch");
+    world_run(world.container, "test $(tc filter show dev eth0 ingress | grep -c Redirect) = 1");
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+    assert_clean();
+}
+
+static void a_second_machine_in_the_namespace_is_refused(void **state)
+{
+    struct world second = world;
+
+    world_add_veth(&world, "eth0", 1);
+    start_served(1, "--watch");
+    second = world;
+    second.message = NULL;
+    second.tap_count = 0;
+    world_start(&second, 1, NULL);
+    assert_int_equal(world_wait(&second), 1);
+    assert_non_null(strstr(world_words(&second), "another virtual machine is using it (interface "
+                                                 "vmrt0)"));
+    close(second.control);
+    close(second.output);
+    close(second.watcher_log);
+    world_run(world.container, "tc filter show dev eth0 ingress | grep -q mirred");
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+}
+
+static void a_refusal_of_the_machine_is_said_and_undone(void **state)
+{
+    world_add_veth(&world, "eth0", 1);
+    world_start(&world, 1, "--watch");
+    assert_true(world_receive(&world));
+    world_answer(&world, ENOSPC, "interface eth0: no device slot is free");
+    world_drop_taps(&world);
+    assert_int_equal(world_wait(&world), 1);
+    assert_string_equal(world_words(&world), "vmrt-net: interface eth0: no device slot is free\n");
+    assert_clean();
+}
+
+static void a_machine_that_ends_while_it_is_asked_is_no_hang(void **state)
+{
+    world_add_veth(&world, "eth0", 1);
+    world_start(&world, 1, "--watch");
+    assert_true(world_receive(&world));
+    world_drop_taps(&world);
+    fd_close(&world.control);
+    assert_int_equal(world_wait(&world), 1);
+    assert_non_null(strstr(world_words(&world), "the virtual machine has ended"));
+    assert_clean();
+}
+
+static void gone_interfaces_are_said(void **state)
+{
+    struct protocol_field field = { 0 };
+
+    world_add_veth(&world, "eth0", 1);
+    start_served(1, "--watch");
+    while (world_is_asked(&world, 300)) {
+        assert_true(world_receive(&world));
+        world_answer(&world, 0, NULL);
+    }
+    world_run(world.container, "ip link del eth0");
+    assert_true(world_receive(&world));
+    assert_int_equal(protocol_find(world.fields, FIELD_LINK_GONE, &field), 1);
+    /* What belonged to it needs no word. */
+    assert_int_equal(protocol_find(world.fields, FIELD_NETLINK, &field), 0);
+    world_answer(&world, 0, NULL);
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+    assert_clean();
+}
+
+/* A late interface that the machine refuses is taken back, named once, and left alone. */
+static void a_late_refusal_is_retracted_and_not_repeated(void **state)
+{
+    struct protocol_field field = { 0 };
+    unsigned int refusals = 0;
+    char text[4096];
+    ssize_t n;
+
+    world_add_veth(&world, "eth0", 1);
+    start_served(1, "--watch");
+    world_add_veth(&world, "eth1", 2);
+    while (world_is_asked(&world, 500)) {
+        assert_true(world_receive(&world));
+        if (link_name(0)) {
+            assert_string_equal(link_name(0), "eth1");
+            world_answer(&world, ENOSPC, "interface eth1: no device slot is free");
+            assert_true(world_receive(&world));
+            assert_int_equal(protocol_find(world.fields, FIELD_LINK_GONE, &field), 1);
+            refusals++;
+        }
+        world_answer(&world, 0, NULL);
+    }
+    /* It came up in steps, each of which was a reason to try. */
+    assert_in_range(refusals, 1, 8);
+    world_run(world.container, "test -z \"$(tc qdisc show dev eth1 | grep clsact)\"");
+    world_drop_taps(&world);
+    assert_true(world_is_asked(&world, 300) == false);
+    n = read(world.watcher_log, text, sizeof(text) - 1);
+    assert_true(n > 0);
+    text[n] = '\0';
+    assert_non_null(strstr(text, "vmrt-net: interface eth1: no device slot is free\n"));
+    /* Others go on. */
+    world_run(world.container, "ip route add 10.77.0.0/16 via 10.0.1.1");
+    assert_true(world_receive(&world));
+    assert_null(link_name(0));
+    assert_int_equal(protocol_find(world.fields, FIELD_NETLINK, &field), 1);
+    world_answer(&world, 0, NULL);
+    assert_true(world_end_machine(&world));
+    assert_clean();
+}
+
+static void sixteen_interfaces_with_eight_queues_fit_one_request(void **state)
+{
+    for (int i = 0; i < 16; i++) {
+        char name[16];
+
+        snprintf(name, sizeof(name), "if%d", i);
+        world_add_veth(&world, name, i + 1);
+    }
+    start_served(8, "--watch");
+    assert_int_equal(world.tap_count, 128);
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+    assert_clean();
+}
+
+static void a_storm_of_changes_becomes_few_messages(void **state)
+{
+    unsigned int messages = 0;
+
+    world_add_veth(&world, "eth0", 1);
+    start_served(1, "--watch");
+    world_run(world.container,
+              "ip -batch - <<END\n$(for i in $(seq 1 2000); do "
+              "echo route add 10.200.$((i / 250)).$((i %% 250)) dev eth0; done)\nEND");
+    while (world_is_asked(&world, 500)) {
+        assert_true(world_receive(&world));
+        world_answer(&world, 0, NULL);
+        messages++;
+    }
+    assert_in_range(messages, 1, 60);
+    /* It saw them all: nothing more is said when one goes, than that. */
+    world_run(world.container, "ip route del 10.200.1.1 dev eth0");
+    assert_true(world_receive(&world));
+    assert_in_range(world.length, PROTOCOL_HEADER_SIZE + 8, 200);
+    world_answer(&world, 0, NULL);
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+}
+
+static uint16_t sum16(const uint8_t *data, size_t length, uint32_t sum)
+{
+    for (size_t i = 0; i < length; i++)
+        sum += (uint32_t)data[i] << (i % 2 ? 0 : 8);
+    while (sum >> 16)
+        sum = (sum & 0xffff) + (sum >> 16);
+    return (uint16_t)sum;
+}
+
+/* The UDP checksum of a frame, pseudo-header included: 0xffff when right. */
+static uint16_t udp_sum(const uint8_t *ip, size_t length)
+{
+    uint32_t sum = sum16(ip + 12, 8, 17 + (uint32_t)length - 20);
+
+    return sum16(ip + 20, length - 20, sum);
+}
+
+/*
+ * With offloads off, which is how a TAP is made, checksums are whole; with them on, the rest of the
+ * sum is left to whoever needs it and the header says where it goes (virtio 1.2 §5.1.6.2).
+ */
+static void frames_have_right_checksums(void **state)
+{
+    uint8_t frame[4096];
+    const struct virtio_net_hdr_mrg_rxbuf *header = (void *)frame;
+    const uint8_t *ip = frame + 12 + 14;
+    int sender;
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(999) };
+
+    world_add_veth(&world, "eth0", 1);
+    start_served(1, NULL);
+    world_run(world.outside, "ip neigh replace 10.0.1.2 lladdr 02:00:00:00:00:02 dev o1");
+    assert_int_equal(setns(world.outside, CLONE_NEWNET), 0);
+    sender = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    assert_int_equal(setns(world.guest, CLONE_NEWNET), 0);
+    inet_pton(AF_INET, "10.0.1.2", &address.sin_addr);
+    for (int offload = 0; offload < 2; offload++) {
+        assert_int_equal(ioctl(world.taps[0], TUNSETOFFLOAD, offload ? TUN_F_CSUM : 0), 0);
+        for (size_t length = 1; length <= 1472; length += 7) {
+            struct pollfd tap = { .fd = world.taps[0], .events = POLLIN };
+            static const uint8_t data[1472] = { 1, 2, 3, 4, 5, 6, 7, 8, 9 };
+            ssize_t n = 0;
+
+            assert_int_equal(sendto(sender, data, length, 0, (struct sockaddr *)&address,
+                                    sizeof(address)),
+                             length);
+            /* Other frames (multicast reports) may be in between. */
+            do {
+                assert_int_equal(poll(&tap, 1, 5000), 1);
+                n = read(world.taps[0], frame, sizeof(frame));
+                assert_true(n > 12 + 14);
+            } while (frame[12 + 12] != 8 || frame[12 + 13] != 0 || ip[9] != IPPROTO_UDP);
+            assert_int_equal(n, 12 + 14 + 20 + 8 + length);
+            assert_int_equal(sum16(ip, 20, 0), 0xffff);
+            if (header->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
+                assert_int_equal(offload, 1);
+                assert_int_equal(header->hdr.csum_start, 14 + 20);
+                assert_int_equal(header->hdr.csum_offset, offsetof(struct udphdr, check));
+            } else {
+                assert_int_equal(udp_sum(ip, 20 + 8 + length), 0xffff);
+            }
+        }
+    }
+    close(sender);
+}
+
+/* A watcher costs next to nothing. */
+static void the_watcher_is_small(void **state)
+{
+    const char *text;
+    unsigned int pages = 0;
+    char command[128];
+
+    world_add_veth(&world, "eth0", 1);
+    start_served(1, "--watch");
+    while (world_is_asked(&world, 300)) {
+        assert_true(world_receive(&world));
+        world_answer(&world, 0, NULL);
+    }
+    snprintf(command, sizeof(command), "cut -d ' ' -f 2 /proc/%d/statm", find_watcher());
+    text = world_output(world.guest, command);
+    assert_int_equal(sscanf(text, "%u", &pages), 1);
+    print_message("watcher: %u KiB resident\n", pages * 4);
+#ifndef __SANITIZE_ADDRESS__
+    assert_in_range(pages, 1, 384);
+#endif
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+}
+
+static void bad_options_are_named(void **state)
+{
+    static const struct {
+        const char *options, *words;
+    } cases[] = {
+        { "", "--netns and --control are needed" },
+        { "--netns /nonexistent --control 2", "--netns: /nonexistent" },
+        { "--netns /proc/self/ns/net --control 77", "--control: \"77\" is not an open descriptor" },
+        { "--netns /proc/self/ns/net --control 2 --queues 9", "--queues: \"9\" is not a number" },
+        { "--netns /proc/self/ns/net --control 2 --queues x", "--queues: \"x\" is not a number" },
+        { "--netns /proc/self/ns/net --control 2 --fast", "--fast" },
+        { "--netns /proc/self/ns/net --control 2 more", "unexpected argument \"more\"" },
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char command[1024];
+
+        snprintf(command, sizeof(command), "%s %s 2>&1; test $? = 2", world_program("vmrt-net"),
+                 cases[i].options);
+        assert_non_null(strstr(world_output(world.guest, command), cases[i].words));
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+        TEST(links_come_in_order_with_what_a_card_needs),
+        TEST(interfaces_that_make_no_sense_are_named_and_left_out),
+        TEST(a_macvlan_takes_every_multicast_frame_for_the_guest),
+        TEST(a_namespace_without_interfaces_needs_no_message_about_them),
+        TEST(nothing_stays_when_the_machine_ends),
+        TEST(a_foreign_qdisc_is_used_and_left),
+        TEST(what_a_killed_predecessor_left_is_cleared),
+        TEST(a_second_machine_in_the_namespace_is_refused),
+        TEST(a_refusal_of_the_machine_is_said_and_undone),
+        TEST(a_machine_that_ends_while_it_is_asked_is_no_hang),
+        TEST(gone_interfaces_are_said),
+        TEST(a_late_refusal_is_retracted_and_not_repeated),
+        TEST(sixteen_interfaces_with_eight_queues_fit_one_request),
+        TEST(a_storm_of_changes_becomes_few_messages),
+        TEST(frames_have_right_checksums),
+        TEST(the_watcher_is_small),
+        TEST(bad_options_are_named),
+    };
+
+    if (!world_is_possible() || prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+        return 0;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
