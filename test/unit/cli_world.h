@@ -180,7 +180,8 @@ static inline int cli_teardown(void **state)
 
     (void)cli_shell(cli,
                     "for d in $ROOT/*/; do [ -d $d ] && $V delete --force $(basename $d); done;"
-                    "find /sys/fs/cgroup -ignore_readdir_race -depth -type d -path '*vmrt-cli-%d*' -exec rmdir {} +",
+                    "find /sys/fs/cgroup -ignore_readdir_race -depth -type d -path '*vmrt-cli-%d*' "
+                    "-exec rmdir {} +",
                     (int)getpid());
     while (waitpid(-1, NULL, WNOHANG) > 0)
         ;
