@@ -13,4 +13,6 @@ $(BUILD)/test/unit/oci_lifecycle_test $(BUILD)/test/unit/config_create_test: | $
 # The program itself beside the stand-in, for tests that call it as engines do.
 $(BUILD)/test/unit/vmrt: $(BUILD)/vmrt | $(FAKE)
 	@cp $< $@
-unit-build: $(BUILD)/test/unit/vmrt
+$(BUILD)/test/unit/vmrt-net: $(BUILD)/vmrt-net | $(FAKE)
+	@cp $< $@
+unit-build: $(BUILD)/test/unit/vmrt $(BUILD)/test/unit/vmrt-net

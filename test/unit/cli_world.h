@@ -160,7 +160,7 @@ static inline int cli_setup(void **state)
     snprintf(cli->cgroup, sizeof(cli->cgroup), "/vmrt-cli-%d/c", (int)getpid());
     snprintf(command, sizeof(command),
              "D=%s && cd %s && mkdir bin rootfs/bin && "
-             "cp -L $D/vmrt $D/vmrt-vmm $D/vmrt-init $D/vmrt-scope bin/ && "
+             "cp -L $D/vmrt $D/vmrt-vmm $D/vmrt-init $D/vmrt-net $D/vmrt-scope bin/ && "
              "cp /bin/busybox rootfs/bin/ && for a in sh sleep cat echo id env pwd stty kill; do "
              "ln -s busybox rootfs/bin/$a; done",
              dirname(own), cli->world.directory);

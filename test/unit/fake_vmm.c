@@ -282,6 +282,9 @@ static void handle(struct fake *fake, struct client *client)
     case CONTROL_STATS:
         send_stats(fake, client->fd);
         break;
+    case CONTROL_NETWORK:
+        send_result(client->fd, 0, NULL, NULL);
+        break;
     case CONTROL_UPDATE:
         fake->pids_max = number(fields, FIELD_PIDS_MAX, fake->pids_max);
         fake->memory_max = number(fields, FIELD_MEMORY_MAX, fake->memory_max);

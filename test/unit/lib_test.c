@@ -278,11 +278,11 @@ static void test_descriptors_travel_in_messages(void **state)
     assert_int_equal(fd_receive_message(pair[1], data, 4, received, &count), -EMSGSIZE);
     assert_int_equal(count, 0);
     assert_int_equal(open_descriptors(), before);
-    int many[33];
-    for (int i = 0; i < 33; i++)
+    int many[FD_MESSAGE_MAX + 1];
+    for (int i = 0; i <= FD_MESSAGE_MAX; i++)
         many[i] = sent[0];
-    assert_int_equal(fd_send_message(pair[0], "x", 1, many, 33), -E2BIG);
-    assert_int_equal(fd_send_message(pair[0], "x", 1, many, 32), 0);
+    assert_int_equal(fd_send_message(pair[0], "x", 1, many, FD_MESSAGE_MAX + 1), -E2BIG);
+    assert_int_equal(fd_send_message(pair[0], "x", 1, many, FD_MESSAGE_MAX), 0);
     count = 0;
     assert_int_equal(fd_receive_message(pair[1], data, sizeof(data), NULL, &count), 1);
     close(pair[0]);
