@@ -210,7 +210,7 @@ static bool passwd_line_home(char *line, uint32_t uid, const char **home)
 /* Return: "HOME=…" in fresh memory, or NULL without memory. */
 static char *passwd_home(uint32_t uid)
 {
-    _cleanup_free_ char *line = malloc(PASSWD_LINE_MAX);
+    char *line = malloc(PASSWD_LINE_MAX);
     /* The image's file may be anything: do not wait for the other end of a fifo. */
     int fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     const char *home = "/";
@@ -229,6 +229,7 @@ static char *passwd_home(uint32_t uid)
         text = NULL;
     if (file)
         fclose(file);
+    free(line);
     return text;
 }
 

@@ -25,13 +25,11 @@ struct handover {
 
 static int open_program(struct error *err)
 {
-    char path[PATH_MAX];
+    char directory[PATH_MAX], path[PATH_MAX + sizeof("/vmrt-net")];
     int fd;
 
-    files_programs(path);
-    if (strlen(path) + sizeof("/vmrt-net") > sizeof(path))
-        return error_set(err, ENAMETOOLONG, "%s: the path is too long", path);
-    strcat(path, "/vmrt-net");
+    files_programs(directory);
+    snprintf(path, sizeof(path), "%s/vmrt-net", directory);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     return fd < 0 ? error_set_errno(err, "%s", path) : fd;
 }

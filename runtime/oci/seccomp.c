@@ -173,7 +173,7 @@ static int read_condition(const struct json *object, struct scmp_arg_cmp *condit
     struct json index = json_member(object, "index"), value = json_member(object, "value");
     struct json value_two = json_member(object, "valueTwo"), op;
     uint64_t argument = 0, a = 0, b = 0;
-    const char *name;
+    const char *name = "";
     int ret = json_expect_object(object, err);
 
     if (ret == 0)

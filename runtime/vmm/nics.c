@@ -111,7 +111,8 @@ static void store_slot(const struct link *link, unsigned int slot)
 {
     uint64_t number = htole64(slot);
 
-    memcpy(link->slot, &number, sizeof(number));
+    if (link->slot)
+        memcpy(link->slot, &number, sizeof(number));
 }
 
 /* Return: how many of @fds have been taken over, or -errno. */

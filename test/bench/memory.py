@@ -65,7 +65,7 @@ def measure(mib):
         bundle(directory, mib)
         cgroup = f"{CGROUPS}/vmrt-bench-{mib}"
         with subprocess.Popen(["vmrt", "run", "-b", directory, f"bench{mib}"],
-                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
             peak, done = 0, False
             os.set_blocking(process.stdout.fileno(), False)
             while process.poll() is None and not done:
@@ -73,7 +73,7 @@ def measure(mib):
                     peak = max(peak, needed(cgroup))
                 except OSError:
                     pass
-                done = "done" in (process.stdout.read() or "")
+                done = b"done" in (process.stdout.read() or b"")
                 time.sleep(0.05)
             idle = needed(cgroup) if done else 0
             events = fields(cgroup + "/memory.events") if done else {}
