@@ -137,13 +137,13 @@ static int mount_tree(int tree, unsigned long flags, int target)
     _cleanup_close_ int owned = tree;
     int ret;
 
-    if (tree < 0)
-        return tree;
-    ret = mount_set_flags(tree, flags);
+    if (owned < 0)
+        return owned;
+    ret = mount_set_flags(owned, flags);
     /* A user namespace may not change how the times of init's mounts are kept. */
     if (ret == -EPERM && flags & ATIME_FLAGS)
-        ret = mount_set_flags(tree, flags & ~(unsigned long)ATIME_FLAGS);
-    return ret < 0 ? ret : mount_attach(tree, target);
+        ret = mount_set_flags(owned, flags & ~(unsigned long)ATIME_FLAGS);
+    return ret < 0 ? ret : mount_attach(owned, target);
 }
 
 static int mount_filesystem(const struct mount_plan *plan, int target)

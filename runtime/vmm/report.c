@@ -82,7 +82,8 @@ static void put(int fd, const char *line, size_t length)
         return;
 }
 
-static void put_line(const char *level, bool on_stderr, const char *fmt, va_list args)
+__attribute__((format(printf, 3, 0))) static void put_line(const char *level, bool on_stderr,
+                                                           const char *fmt, va_list args)
 {
     char text[1200], escaped[2400], line[2700], stamp[40];
     int length;
