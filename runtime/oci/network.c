@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +23,7 @@
 /* The descriptors that vmrt-net inherits. */
 struct handover {
     int program, namespace, control, log;
+    int user; /* user namespace that owns the network's; -1: this process's own */
 };
 
 static int open_program(struct error *err)
@@ -44,6 +47,29 @@ static int open_namespace(const struct container *container, struct error *err)
     return fd < 0 ? error_set_errno(err, "the container's network namespace") : fd;
 }
 
+/*
+ * Without root the monitor made a user namespace, in which alone its network may be administered.
+ * Return: 0 with a descriptor in @user, -1 there when it is this process's own; or -errno.
+ */
+static int open_owner(const struct container *container, int *user, struct error *err)
+{
+    struct stat theirs, own;
+    char path[48];
+    int fd;
+
+    snprintf(path, sizeof(path), "/proc/%lld/ns/user", (long long)container->pid);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &theirs) < 0 || stat("/proc/self/ns/user", &own) < 0) {
+        error_set_errno(err, "the container's user namespace");
+        fd_close(&fd);
+        return -err->code;
+    }
+    if (theirs.st_dev == own.st_dev && theirs.st_ino == own.st_ino)
+        fd_close(&fd);
+    *user = fd;
+    return 0;
+}
+
 static __attribute__((noreturn)) void run_program(const struct handover *handover, int errors)
 {
     char namespace[16], control[16], log[16];
@@ -62,7 +88,8 @@ static __attribute__((noreturn)) void run_program(const struct handover *handove
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
         if (kept[i] >= 0 && fcntl(kept[i], F_SETFD, 0) < 0)
             _exit(1);
-    if (dup2(errors, STDERR_FILENO) >= 0)
+    if (dup2(errors, STDERR_FILENO) >= 0 &&
+        (handover->user < 0 || setns(handover->user, CLONE_NEWUSER) == 0))
         fexecve(handover->program, (char *const *)args, (char *const *)env);
     dprintf(STDERR_FILENO, "vmrt-net: cannot be executed: %s\n", strerror(errno));
     _exit(1);
@@ -116,19 +143,23 @@ static int hand_over(const struct handover *handover, struct error *err)
 
 int network_connect(const struct container *container, struct error *err)
 {
-    _cleanup_close_ int program = open_program(err), namespace = -1, control = -1;
+    _cleanup_close_ int program = open_program(err), namespace = -1, control = -1, user = -1;
     struct handover handover;
+    int ret;
 
     if (program < 0)
         return program;
     namespace = open_namespace(container, err);
     if (namespace < 0)
         return namespace;
+    ret = open_owner(container, &user, err);
+    if (ret < 0)
+        return ret;
     control = control_connect(container->directory, CONTROL_TIMEOUT_MS);
     if (control == -ENOTCONN)
         return error_set(err, ESRCH, "the virtual machine ended before the process was started");
     if (control < 0)
         return error_set(err, -control, "control socket: %s", strerror(-control));
-    handover = (struct handover) { program, namespace, control, log_fd() };
+    handover = (struct handover) { program, namespace, control, log_fd(), user };
     return hand_over(&handover, err);
 }
