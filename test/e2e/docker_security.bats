@@ -16,6 +16,7 @@ write_probe() {
     cat >/srv/security/probe.py <<'END'
 import ctypes, errno, os, socket
 libc = ctypes.CDLL(None, use_errno=True)
+CLONE = 56
 
 
 def call(name, number, *arguments):
@@ -24,6 +25,8 @@ def call(name, number, *arguments):
     r, w = os.pipe()
     if os.fork() == 0:
         value = libc.syscall(number, *[ctypes.c_long(a) if isinstance(a, int) else a for a in arguments])
+        if number == CLONE and value == 0:
+            os._exit(0)  # The call's own child: only its parent tells.
         text = "ok" if value >= 0 else errno.errorcode.get(ctypes.get_errno(), "?")
         os.write(w, text.encode())
         os._exit(0)
@@ -39,7 +42,7 @@ call("add_key", 248, b"user", b"x", b"y", 1, -3)
 call("request_key", 249, b"user", b"x", 0, 0)
 call("unshare user", 272, 0x10000000)
 call("unshare net", 272, 0x40000000)
-call("clone newns", 56, 0x00020000 | 17, 0, 0, 0, 0)
+call("clone newns", CLONE, 0x00020000 | 17, 0, 0, 0, 0)
 call("clone3", 435, 0, 0)
 call("setns", 308, 0, 0)
 call("mount", 165, b"none", b"/mnt", b"tmpfs", 0, 0)
