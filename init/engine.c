@@ -16,6 +16,7 @@
 #include "init/cgroups.h"
 #include "init/container.h"
 #include "init/io.h"
+#include "init/reclaim.h"
 #include "init/setup.h"
 
 void engine_sent(struct engine *engine, int ret)
@@ -35,8 +36,12 @@ static void signals_ready(struct watch *watch, uint32_t events)
     if (read(watch->fd, &info, sizeof(info)) < 0 && errno != EAGAIN)
         engine_sent(engine, -errno);
     /* One signal may stand for many children. */
-    while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0)
-        container_reap(engine, pid, status);
+    while ((pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0) {
+        if (pid == engine->reclaimer)
+            engine->reclaimer = 0;
+        else
+            container_reap(engine, pid, status);
+    }
 }
 
 /* Return: the container of the message, or NULL with the failure set. */
@@ -212,6 +217,17 @@ static int handle_network(struct engine *engine, const struct protocol_header *h
     return ret;
 }
 
+/* Has no answer, and one at a time is enough: the host asks again if it was not. */
+static int handle_reclaim(struct engine *engine, const struct protocol_header *header,
+                          struct protocol_reader fields, struct failure *failure)
+{
+    pid_t child = engine->reclaimer ? 0 : reclaim_start("/proc/sys/vm/drop_caches");
+
+    if (child > 0)
+        engine->reclaimer = child;
+    return 0;
+}
+
 /* A handler that returns an error has not answered: then the failure is the answer. */
 static const struct {
     uint16_t type;
@@ -223,6 +239,7 @@ static const struct {
     { MESSAGE_BIND, handle_setup },    { MESSAGE_EXEC, handle_exec },
     { MESSAGE_RESIZE, handle_resize }, { MESSAGE_STATS, handle_stats },
     { MESSAGE_UPDATE, handle_update }, { MESSAGE_NETWORK, handle_network },
+    { MESSAGE_RECLAIM, handle_reclaim },
 };
 
 static void engine_handle(struct engine *engine, const struct protocol_header *header,

@@ -3,6 +3,7 @@
 #define VMRT_INIT_ENGINE_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "init/channel.h"
 #include "init/events.h"
@@ -28,6 +29,7 @@ struct engine {
     bool shares_mounted;                  /* by virtio-fs, which wants to be flushed at the end */
     struct container *containers;
     struct network network;
+    pid_t reclaimer; /* child that drops caches, or 0 */
     int fatal; /* negative errno once the loop has to end */
 };
 

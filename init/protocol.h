@@ -70,6 +70,7 @@ enum message_type {
     MESSAGE_STATS = 23,     /* RESULT carries FIELD_STAT_* */
     MESSAGE_UPDATE = 24,    /* FIELD_PIDS_MAX, FIELD_MEMORY_MAX: those present change */
     MESSAGE_NETWORK = 25,   /* FIELD_LINK*, FIELD_LINK_GONE*, FIELD_NETLINK*: in this order */
+    MESSAGE_RECLAIM = 26,   /* drop caches: the host holds something for each file; no answer */
     /* engine side to vmrt-vmm: runtime/vmm/control.h takes the numbers from 64 on */
 };
 

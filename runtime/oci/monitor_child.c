@@ -115,6 +115,7 @@ static int describe_machine(const struct monitor_request *request, const struct 
     vm->memory_mib = plan->memory_mib;
     vm->cpus = plan->cpus;
     vm->exhaust_mib = plan->exhaust_mib;
+    vm->files_max = plan->files_max;
     vm->kvm_fd = request->files->kvm;
     vm->kernel_fd = request->files->kernel;
     vm->init_fd = request->files->init;

@@ -38,6 +38,7 @@ static const struct key keys[] = {
     { "notify_fd", KEY_FD, FIELD(notify_fd), 0 },
     { "terminal", KEY_BOOL, FIELD(terminal), 0 },
     { "wait_prepared", KEY_BOOL, FIELD(wait_prepared), 0 },
+    { "files_max", KEY_UINT, FIELD(files_max), UINT32_MAX },
     { "exhaust_mib", KEY_UINT, FIELD(exhaust_mib), UINT32_MAX },
     { "log_json", KEY_BOOL, FIELD(log_json), 0 },
     { "sandbox", KEY_BOOL, FIELD(sandbox), 0 },

@@ -115,6 +115,9 @@ void session_exec_abandon(struct session *session, uint32_t number);
 void session_ask(struct session *session, uint16_t type, struct protocol_reader fields,
                  session_answer *answer, void *context);
 
+/* Asks the guest to give back what its caches of files hold; no answer. Nothing before it is up. */
+void session_reclaim(struct session *session);
+
 /* The machine ended by itself for the reason @why. */
 void session_machine_ended(struct session *session, const char *why);
 

@@ -107,6 +107,16 @@ void session_ask(struct session *session, uint16_t type, struct protocol_reader 
         session_send(session, &writer);
 }
 
+void session_reclaim(struct session *session)
+{
+    struct protocol_writer writer = { 0 };
+
+    if (session->state != SESSION_CREATED && session->state != SESSION_RUNNING)
+        return;
+    protocol_begin(&writer, MESSAGE_RECLAIM, 0, 0);
+    session_send(session, &writer);
+}
+
 /* ---- further processes ---- */
 
 /* Whether the message says that the process has a terminal. -EPROTO: it is no MESSAGE_EXEC. */

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -125,6 +126,16 @@ static void handle_machine_end(void *context, int fd, uint32_t events)
     /* What the guest said last may still lie in its queue. */
     virtio_device_kicked(vsock_device(s->vsock));
     session_machine_ended(s->session, machine_end_text(&s->machine));
+}
+
+static void handle_crowd(void *context, int fd, uint32_t events)
+{
+    struct supervisor *s = context;
+    eventfd_t count;
+
+    (void)events;
+    if (eventfd_read(fd, &count) == 0)
+        session_reclaim(s->session);
 }
 
 static void handle_paused(void *context, int fd, uint32_t events)
@@ -255,7 +266,7 @@ static int create_fs(struct supervisor *s, struct error *err)
 {
     const struct slot *slot = &s->machine.slots[SLOT_FS];
     struct vm_plan *plan = s->plan;
-    int ret;
+    int crowd_fd, ret;
 
     if (plan->share_count == 0)
         return 0;
@@ -279,6 +290,13 @@ static int create_fs(struct supervisor *s, struct error *err)
         ret = machine_prepare_slot(&s->machine, SLOT_FS, err);
     if (ret < 0)
         return ret;
+    crowd_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (crowd_fd < 0)
+        return error_set_errno(err, "eventfd");
+    ret = loop_add(s->loop, crowd_fd, EPOLLIN, handle_crowd, s);
+    if (ret < 0)
+        return error_set(err, -ret, "event loop: %s", strerror(-ret));
+    fs_server_watch_files(s->fs_server, plan->files_max, crowd_fd);
     s->fs = fs_device_create(&s->machine.memory, slot->kick_fd, slot->interrupt_fd,
                              SESSION_SHARE_TAG, s->fs_server);
     if (!s->fs)

@@ -75,3 +75,27 @@ mapped='.linux.namespaces += [{type: "user"}] |
     run vmrt run --bundle "$B" r
     [ "$output" = 1000 ]
 }
+
+@test "many files: the guest forgets those that it does not use, and vmrt-vmm holds few of them" {
+    cp -a "$ROOTFS/busybox" "$PLACE/root"
+    mkdir "$PLACE/root/many"
+    (cd "$PLACE/root/many" && seq 4000 | xargs touch)
+    mkfifo "$PLACE/in"
+    local prefix
+    prefix=$(dirname "$(dirname "$(command -v vmrt)")")
+    # shellcheck disable=SC2016 # jq's variables
+    jq -n --arg root "$PLACE/root" --arg prefix "$prefix" '{
+        kernel: ($prefix + "/lib/vmrt/vmlinux"), init: ($prefix + "/libexec/vmrt/vmrt-init"),
+        root: $root, files_max: 400, args: ["sh", "-c",
+        "exec 9</etc/passwd; find /many -type f -size +9 | wc -l; cat; cat <&9 | head -n 1"]}' >"$PLACE/plan"
+    "$prefix/libexec/vmrt/vmrt-vmm" "$PLACE/plan" <"$PLACE/in" >"$PLACE/out" 2>"$PLACE/err" &
+    local vmm=$!
+    exec 8>"$PLACE/in"
+    wait_for 100 grep -q 0 "$PLACE/out"
+    few() { [ "$(ls "/proc/$vmm/fd" | wc -l)" -lt 600 ]; }
+    wait_for 20 few
+    exec 8>&-
+    wait "$vmm"
+    # The one it had open is still the same file.
+    grep -q '^root:' "$PLACE/out"
+}

@@ -1,4 +1,5 @@
 /* What a guest can use up: descriptors above all. Nothing leaks, and running out is survived. */
+#include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -193,12 +194,54 @@ static void table_gives_out_fresh_ids(void **state)
     fs_table_destroy(&table);
 }
 
+/* Looks up @count further directories. Return: how often the eventfd was written. */
+static unsigned int told_for(struct client *c, int fd, unsigned int *next, unsigned int count)
+{
+    eventfd_t times = 0;
+    char name[12];
+
+    for (unsigned int end = *next + count; *next < end; (*next)++) {
+        snprintf(name, sizeof(name), "%u", *next);
+        assert_int_equal(mkdir(host(c, PRIVATE, name), 0755), 0);
+        node(c, c->share[PRIVATE], name);
+    }
+    return eventfd_read(fd, &times) == 0 ? (unsigned int)times : 0;
+}
+
+static void many_files_are_told_at_the_limit_and_at_each_eighth(void **state)
+{
+    struct client *c = *state;
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    unsigned int next = 0;
+    uint64_t first;
+
+    assert_true(fd >= 0);
+    fs_server_watch_files(c->server, 32, fd);
+    assert_int_equal(told_for(c, fd, &next, 31), 0);
+    assert_int_equal(told_for(c, fd, &next, 1), 1);
+    assert_int_equal(told_for(c, fd, &next, 4), 0);
+    assert_int_equal(told_for(c, fd, &next, 1), 1);
+    assert_int_equal(told_for(c, fd, &next, 10), 2);
+    /* What was given back has to come again before there are many. */
+    fs_server_reset(c->server);
+    assert_true(client_init_as(c, 38, CLIENT_FLAGS) > 0);
+    c->share[PRIVATE] = first = node(c, FUSE_ROOT_ID, "0");
+    assert_true(first);
+    assert_int_equal(told_for(c, fd, &next, 31), 0);
+    assert_int_equal(told_for(c, fd, &next, 1), 1);
+    /* A limit beyond what may be opened: half of that. */
+    fs_server_watch_files(c->server, UINT32_MAX, fd);
+    assert_int_equal(told_for(c, fd, &next, 40), 0);
+    close(fd);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLIENT_TEST(forget_gives_descriptors_back),
         CLIENT_TEST(batch_forget),
         CLIENT_TEST(nothing_leaks),
+        CLIENT_TEST(many_files_are_told_at_the_limit_and_at_each_eighth),
         CLIENT_TEST(running_out_of_descriptors_is_survived),
         cmocka_unit_test(table_gives_out_fresh_ids),
     };

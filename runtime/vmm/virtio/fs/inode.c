@@ -6,6 +6,7 @@
 #include <linux/openat2.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 #include "vmm/virtio/fs/request.h"
 
 #define BUCKETS_AT_FIRST 256u
+
+#define CROWD_STEP(server) ((server)->crowd / 8 + 1)
 
 #define STATX_WANTED (STATX_BASIC_STATS | STATX_MNT_ID)
 
@@ -38,7 +41,17 @@ int fs_fd_check(const struct fs_server *server, unsigned int count)
 
 void fs_fd_opened(struct fs_server *server)
 {
-    server->fd_count++;
+    unsigned int beyond = ++server->fd_count - server->crowd;
+
+    /* Told again as it grows on: what was given back meanwhile was not enough. */
+    if (server->crowd && server->fd_count >= server->crowd && beyond % CROWD_STEP(server) == 0)
+        eventfd_write(server->crowd_fd, 1);
+}
+
+void fs_server_watch_files(struct fs_server *server, uint32_t files, int event_fd)
+{
+    server->crowd_fd = event_fd;
+    server->crowd = files && files < server->fd_max / 2 ? files : server->fd_max / 2;
 }
 
 void fs_fd_close(struct fs_server *server, int fd)

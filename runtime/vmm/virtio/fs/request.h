@@ -28,6 +28,8 @@ struct fs_server {
     struct fs_inode root;  /* nodeid 1 */
     unsigned int fd_count; /* descriptors held for the guest */
     unsigned int fd_max;
+    unsigned int crowd; /* descriptors from which on crowd_fd is told; 0: never */
+    int crowd_fd;
     unsigned int entries_count; /* handles with a buffer of entries */
     bool initialised;           /* between INIT and DESTROY */
     uint64_t features;          /* FUSE_* bits agreed in INIT */

@@ -42,6 +42,14 @@ int fs_server_create(struct fs_server **server, const struct fs_share *shares, u
 void fs_server_destroy(struct fs_server *server);
 
 /**
+ * fs_server_watch_files() - tell when the guest knows many files.
+ * @files:    how many are many: each holds a descriptor and the kernel's memory behind it. 0, or
+ *            more than that: half of the descriptors there may be.
+ * @event_fd: eventfd that is written at @files and at each further eighth of it; not taken over.
+ */
+void fs_server_watch_files(struct fs_server *server, uint32_t files, int event_fd);
+
+/**
  * fs_server_thread_setup() - make the calling thread the one that handles requests.
  *
  * Gives the thread a working directory (proc_fd), umask (0) and supplementary groups (none) of its
