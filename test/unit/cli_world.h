@@ -7,7 +7,6 @@
 
 #include "oci_world.h"
 
-#include <elf.h>
 #include <libgen.h>
 #include <limits.h>
 #include <signal.h>
@@ -28,30 +27,6 @@ struct cli {
     char cgroup[64];
     int status; /* its exit status */
 };
-
-/* The smallest file that passes for a guest kernel. */
-static inline void cli_write_kernel(const char *path)
-{
-    struct {
-        Elf64_Ehdr header;
-        Elf64_Phdr segment;
-        Elf64_Nhdr note;
-        char name[4];
-        uint32_t entry;
-    } file = { .header = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64 },
-                           .e_phentsize = sizeof(Elf64_Phdr),
-                           .e_phnum = 1,
-                           .e_phoff = sizeof(Elf64_Ehdr) },
-               .segment = { .p_type = PT_NOTE,
-                            .p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
-                            .p_filesz = sizeof(Elf64_Nhdr) + 8 },
-               .note = { .n_namesz = 4, .n_descsz = 4, .n_type = 18 },
-               .name = "Xen" };
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-
-    assert_int_equal(write(fd, &file, sizeof(file)), sizeof(file));
-    close(fd);
-}
 
 /* Runs a shell command in the bundle; $V is vmrt with --root. Return: its exit status. */
 static inline int cli_shell(struct cli *cli, const char *fmt, ...)
@@ -167,7 +142,7 @@ static inline int cli_setup(void **state)
     snprintf(kernel, sizeof(kernel), "%s/bin/vmlinux", cli->world.directory);
     if (system(command) != 0)
         return -1;
-    cli_write_kernel(kernel);
+    world_kernel(kernel);
     /* What outlives its command is to be our child, as it would be the engine's. */
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     *state = cli;

@@ -4,7 +4,6 @@
  */
 #include "config_mutations.h"
 
-#include <elf.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -15,31 +14,12 @@
 
 #define SAMPLES 100
 
-/* The smallest file that passes for a guest kernel. */
 static void write_kernel(const struct world *world)
 {
-    struct {
-        Elf64_Ehdr header;
-        Elf64_Phdr segment;
-        Elf64_Nhdr note;
-        char name[4];
-        uint32_t entry;
-    } file = { .header = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64 },
-                           .e_phentsize = sizeof(Elf64_Phdr),
-                           .e_phnum = 1,
-                           .e_phoff = sizeof(Elf64_Ehdr) },
-               .segment = { .p_type = PT_NOTE,
-                            .p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
-                            .p_filesz = sizeof(Elf64_Nhdr) + 8 },
-               .note = { .n_namesz = 4, .n_descsz = 4, .n_type = 18 },
-               .name = "Xen" };
     char path[128], text[256];
-    int fd;
 
     snprintf(path, sizeof(path), "%s/vmlinux", world->directory);
-    fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    assert_int_equal(write(fd, &file, sizeof(file)), sizeof(file));
-    close(fd);
+    world_kernel(path);
     snprintf(text, sizeof(text), "{\"kernel\":\"%s\"}", path);
     world_file(world, "host.json", text, 0644);
 }

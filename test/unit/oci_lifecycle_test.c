@@ -5,7 +5,6 @@
 #include "oci_world.h"
 
 #include <dirent.h>
-#include <elf.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -23,30 +22,6 @@ struct life {
     struct container container;
     struct creation_request request;
 };
-
-/* The smallest file that passes for a guest kernel. */
-static void write_kernel(const char *path)
-{
-    struct {
-        Elf64_Ehdr header;
-        Elf64_Phdr segment;
-        Elf64_Nhdr note;
-        char name[4];
-        uint32_t entry;
-    } file = { .header = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64 },
-                           .e_phentsize = sizeof(Elf64_Phdr),
-                           .e_phnum = 1,
-                           .e_phoff = sizeof(Elf64_Ehdr) },
-               .segment = { .p_type = PT_NOTE,
-                            .p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
-                            .p_filesz = sizeof(Elf64_Nhdr) + 8 },
-               .note = { .n_namesz = 4, .n_descsz = 4, .n_type = 18 },
-               .name = "Xen" };
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-
-    assert_int_equal(write(fd, &file, sizeof(file)), sizeof(file));
-    close(fd);
-}
 
 static void install_busybox(const struct world *world)
 {
@@ -77,7 +52,7 @@ static int life_setup(void **state)
     snprintf(life->cgroup, sizeof(life->cgroup), "/vmrt-test-%d", (int)getpid());
     snprintf(kernel, sizeof(kernel), "%s/vmlinux", life->world.directory);
     snprintf(text, sizeof(text), "{\"kernel\":\"%s\"}", kernel);
-    write_kernel(kernel);
+    world_kernel(kernel);
     world_file(&life->world, "host.json", text, 0644);
     life->has_cgroup = cgroup_create(life->cgroup, &cgroup, &arena, NULL) == 0;
     (void)cgroup_remove(&cgroup, NULL);

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -141,6 +142,30 @@ static inline void world_file(const struct world *world, const char *name, const
     assert_true(fd >= 0);
     assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
     assert_int_equal(fchmod(fd, mode), 0);
+    close(fd);
+}
+
+/* The smallest file that passes for a guest kernel. */
+static inline void world_kernel(const char *path)
+{
+    struct {
+        Elf64_Ehdr header;
+        Elf64_Phdr segment;
+        Elf64_Nhdr note;
+        char name[4];
+        uint32_t entry;
+    } file = { .header = { .e_ident = { 0x7f, 'E', 'L', 'F', ELFCLASS64 },
+                           .e_phentsize = sizeof(Elf64_Phdr),
+                           .e_phnum = 1,
+                           .e_phoff = sizeof(Elf64_Ehdr) },
+               .segment = { .p_type = PT_NOTE,
+                            .p_offset = sizeof(Elf64_Ehdr) + sizeof(Elf64_Phdr),
+                            .p_filesz = sizeof(Elf64_Nhdr) + 8 },
+               .note = { .n_namesz = 4, .n_descsz = 4, .n_type = 18 },
+               .name = "Xen" };
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+    assert_int_equal(write(fd, &file, sizeof(file)), sizeof(file));
     close(fd);
 }
 
