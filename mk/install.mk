@@ -43,5 +43,6 @@ help:
 	@echo "make fuzz       fuzz every surface for FUZZ_SECONDS (60) each"
 	@echo "make lint       formatting, cppcheck, clang-tidy, shellcheck"
 	@echo "make e2e        end-to-end tests with real guests, in the lab"
-	@echo "make bench      start-up times against runc, crun and QEMU, in one lab run"
+	@echo "make bench      start-up times against runc, crun and QEMU, in one lab run;"
+	@echo "                bench-net: networks; bench-memory: host memory beside the guest's"
 	@echo "make clean      remove $(BUILD)/"

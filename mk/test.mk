@@ -19,7 +19,7 @@ $(BUILD)/test/fuzz/%: $(BUILD)/test/fuzz/%.o $(ALL_A)
 	  -Wl,--start-group $(ALL_A) -Wl,--end-group -lseccomp -lcap-ng -lyajl -lpthread
 .SECONDARY: $(UNIT_TESTS:%=%.o) $(FUZZERS:%=%.o)
 
-.PHONY: unit-build unit-build-asan unit fuzz-build fuzz fuzz-build-all lint e2e bench test
+.PHONY: unit-build unit-build-asan unit fuzz-build fuzz fuzz-build-all lint e2e bench bench-net bench-memory test
 unit-build: $(UNIT_TESTS)
 unit-build-asan:
 	@$(MAKE) --no-print-directory BUILD=$(BUILD)/asan SANITIZE=1 CFLAGS="-O1 -g" unit-build
@@ -40,7 +40,11 @@ e2e: all kernel
 	@test/run e2e
 
 bench: all kernel
-	@test/bench/run
+	@test/bench/run startup
+bench-net: all kernel
+	@test/bench/run net
+bench-memory: all kernel
+	@test/bench/run memory
 
 test:
 	@test/run all
