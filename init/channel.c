@@ -159,3 +159,16 @@ int channel_announce_stream(int fd, uint32_t container, uint32_t process, uint32
     free(writer.data);
     return ret;
 }
+
+int channel_announce_resolver(int fd, uint32_t stream, const uint8_t *secret)
+{
+    struct protocol_writer writer = { 0 };
+    int ret;
+
+    protocol_begin(&writer, MESSAGE_RESOLVER, 0, 0);
+    protocol_put_u64(&writer, FIELD_STREAM, stream);
+    protocol_put_bytes(&writer, FIELD_SECRET, secret, PROTOCOL_SECRET_SIZE);
+    ret = writer_send(&writer, fd);
+    free(writer.data);
+    return ret;
+}

@@ -50,4 +50,7 @@ int channel_send_log(struct channel *channel, const char *text);
 int channel_announce_stream(int fd, uint32_t container, uint32_t process, uint32_t stream,
                             const uint8_t *secret);
 
+/* The same for a connection of the name server. @stream: 0 answers, 1 questions. */
+int channel_announce_resolver(int fd, uint32_t stream, const uint8_t *secret);
+
 #endif

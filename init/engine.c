@@ -207,14 +207,31 @@ static int handle_update(struct engine *engine, const struct protocol_header *he
     return ret;
 }
 
+/* A container without names is better than none: dockerd, too, only says what is wrong. */
+static void start_resolver(struct engine *engine)
+{
+    const struct resolver_config config = { .epoll = engine->epoll,
+                                            .connect_port = engine->config.connect_port,
+                                            .secret = engine->secret,
+                                            .cgroup = engine->config.cgroup };
+    struct failure failure;
+
+    if (resolver_start(&engine->resolver, &config, &failure) < 0)
+        engine_sent(engine, channel_send_log(&engine->channel, failure.text));
+}
+
 static int handle_network(struct engine *engine, const struct protocol_header *header,
                           struct protocol_reader fields, struct failure *failure)
 {
+    bool bad = false;
     int ret = network_apply(&engine->network, fields, failure);
 
-    if (ret == 0)
-        answer(engine, header);
-    return ret;
+    if (ret < 0)
+        return ret;
+    if (field_number(fields, FIELD_RESOLVER, 0, &bad) == 1 && !bad)
+        start_resolver(engine);
+    answer(engine, header);
+    return 0;
 }
 
 /* Has no answer, and one at a time is enough: the host asks again if it was not. */
@@ -277,6 +294,7 @@ int engine_init(struct engine *engine, const struct engine_config *config)
     *engine = (struct engine) { .config = *config, .epoll = -1 };
     channel_init(&engine->channel, config->control);
     network_init(&engine->network, &links_of_slots);
+    resolver_init(&engine->resolver);
     engine->control = watch_of(config->control, control_ready, engine);
     sigemptyset(&mask);
     sigaddset(&mask, SIGCHLD);
@@ -310,6 +328,7 @@ void engine_destroy(struct engine *engine)
 {
     while (engine->containers)
         container_destroy(engine->containers);
+    resolver_stop(&engine->resolver);
     watch_stop(&engine->control);
     watch_close(&engine->signals);
     io_close(&engine->epoll);

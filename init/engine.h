@@ -9,6 +9,7 @@
 #include "init/events.h"
 #include "init/mounts.h"
 #include "init/network.h"
+#include "init/resolver.h"
 
 struct container;
 
@@ -29,6 +30,7 @@ struct engine {
     bool shares_mounted;                  /* by virtio-fs, which wants to be flushed at the end */
     struct container *containers;
     struct network network;
+    struct resolver resolver;
     pid_t reclaimer; /* child that drops caches, or 0 */
     int fatal; /* negative errno once the loop has to end */
 };

@@ -14,6 +14,9 @@
  *                 connections from theirs.
  *                 A process with a terminal has streams 0 (to the terminal) and 1 (from it) only;
  *                 end of file on its stream 0 means that the host's terminal hung up.
+ *                 Two more belong to no process: the questions that containers ask the engine's
+ *                 name server, and its answers. MESSAGE_RESOLVER says which; then MESSAGE_QUERY
+ *                 follows MESSAGE_QUERY on the one and MESSAGE_ANSWER MESSAGE_ANSWER on the other.
  *
  * Order on the control connection: init says HELLO; the host answers SETUP, then one CONTAINER per
  * container; START runs its process; init says EXIT when that is over. EXEC runs a further process
@@ -59,6 +62,10 @@ enum message_type {
     MESSAGE_STREAM = 5, /* first on a stream connection: FIELD_PROCESS, _STREAM, _SECRET */
     MESSAGE_NOTIFY = 6, /* FIELD_DATA: a datagram that the container sent to its NOTIFY_SOCKET */
     MESSAGE_OOM = 7, /* the guest's kernel killed a process of the container for want of memory */
+    MESSAGE_RESOLVER = 8, /* first on a stream connection: FIELD_STREAM 0 answers, 1 questions;
+                             FIELD_SECRET */
+    MESSAGE_QUERY = 9,    /* FIELD_DATA, FIELD_TCP: a question to the name server; its sequence
+                             number is init's, of those that are still open */
     /* host to init */
     MESSAGE_SETUP = 16,     /* FIELD_SECRET, _TIME, _ENTROPY, FIELD_SLOT*, FIELD_SHARE_TAG */
     MESSAGE_CONTAINER = 17, /* everything about one container; prepares it up to the exec */
@@ -69,8 +76,11 @@ enum message_type {
     MESSAGE_RESIZE = 22,    /* FIELD_PROCESS, FIELD_ROWS, FIELD_COLUMNS; no answer */
     MESSAGE_STATS = 23,     /* RESULT carries FIELD_STAT_* */
     MESSAGE_UPDATE = 24,    /* FIELD_PIDS_MAX, FIELD_MEMORY_MAX: those present change */
-    MESSAGE_NETWORK = 25,   /* FIELD_LINK*, FIELD_LINK_GONE*, FIELD_NETLINK*: in this order */
+    MESSAGE_NETWORK = 25,   /* FIELD_LINK*, FIELD_LINK_GONE*, FIELD_NETLINK*: in this order;
+                               FIELD_RESOLVER */
     MESSAGE_RECLAIM = 26,   /* drop caches: the host holds something for each file; no answer */
+    MESSAGE_ANSWER = 27,    /* FIELD_DATA: to the MESSAGE_QUERY of the same sequence number; empty:
+                               there will be none */
     /* engine side to vmrt-vmm: runtime/vmm/control.h takes the numbers from 64 on */
 };
 
@@ -89,6 +99,7 @@ enum field_tag {
     FIELD_ALL = 12,       /* u64: 1 = every process of the container */
     FIELD_DATA = 13,      /* bytes */
     FIELD_SECRET = 14,    /* bytes: PROTOCOL_SECRET_SIZE, of the host's choice; for init alone */
+    FIELD_TCP = 15,       /* u64: 1 = asked over TCP; absent or 0: UDP */
 
     /* RESULT of MESSAGE_STATS; the container's cgroup in the guest */
     FIELD_STAT_PIDS = 16,         /* u64: pids.current */
@@ -200,7 +211,20 @@ enum field_tag {
      * index (that of lo is 1 on both sides); init puts the guest's in.
      */
     FIELD_NETLINK = 137,
+    /* u64: 1 = the host's namespace has a name server at RESOLVER_ADDRESS; init is to carry
+     * questions to it from there. May come again: then what came before is over. */
+    FIELD_RESOLVER = 138,
 };
+
+/*
+ * Where Docker's own name server is in the network namespace of a container on a user-defined
+ * network (libnetwork, resolverIPSandbox), host byte order.
+ */
+#define RESOLVER_ADDRESS 0x7f00000bu
+#define RESOLVER_PORT    53u
+/* RFC 1035 §4.1.1, §4.2.2: a message is a header at least, and at most what TCP can say. */
+#define RESOLVER_MESSAGE_MIN 12u
+#define RESOLVER_MESSAGE_MAX 65535u
 
 struct protocol_header {
     uint16_t type;      /* enum message_type */

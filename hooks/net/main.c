@@ -208,6 +208,8 @@ int main(int argc, char **argv)
         return 0;
     }
     signal(SIGPIPE, SIG_IGN);
+    /* Whoever asks name servers for the guest ends when it ends; nobody waits for that. */
+    signal(SIGCHLD, SIG_IGN);
     ret = parse_options(argc, argv, &options, &err);
     if (ret < 0) {
         say(err.message);

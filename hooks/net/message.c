@@ -143,7 +143,7 @@ static int put_items(struct protocol_writer *writer, const struct scan *before,
 }
 
 int message_build(struct protocol_writer *writer, const struct scan *before,
-                  const struct scan *after, unsigned int queues, struct error *err)
+                  const struct scan *after, unsigned int queues, bool resolver, struct error *err)
 {
     /* Every namespace has the sorted list of its items, if an empty one; only nothing has none. */
     bool first = !before->sorted;
@@ -174,6 +174,10 @@ int message_build(struct protocol_writer *writer, const struct scan *before,
             sysctl_describe(writer, link->name);
     }
     said |= put_items(writer, before, after) || writer->length > start;
+    if (resolver) {
+        protocol_put_u64(writer, FIELD_RESOLVER, 1);
+        said = 1;
+    }
     if (protocol_finish(writer) < 0)
         return error_set(err, EMSGSIZE,
                          "network namespace: more addresses and routes than fit a message");
@@ -219,10 +223,24 @@ static int take_answer(int control, struct error *err)
     return code ? error_set(err, (int)code, "vmrt-vmm: %s", strerror((int)code)) : 0;
 }
 
+int message_pass(int control, uint16_t type, const int *fds, size_t fd_count, struct error *err)
+{
+    struct protocol_writer request = { 0 };
+    int ret;
+
+    protocol_begin(&request, type, 0, 0);
+    ret = protocol_finish(&request);
+    if (ret == 0)
+        ret = fd_send_message(control, request.data, request.length, fds, fd_count);
+    free(request.data);
+    if (ret < 0)
+        return error_set(err, -ret, "message to the virtual machine: %s", strerror(-ret));
+    return take_answer(control, err);
+}
+
 int message_send(int control, const struct protocol_writer *writer, const int *fds, size_t fd_count,
                  struct error *err)
 {
-    struct protocol_writer request = { 0 };
     _cleanup_close_ int memory = fd_memfd_sealed("vmrt-network", writer->data, writer->length);
     int all[FD_MESSAGE_MAX];
     int ret = memory;
@@ -235,12 +253,5 @@ int message_send(int control, const struct protocol_writer *writer, const int *f
     all[0] = memory;
     if (fd_count)
         memcpy(all + 1, fds, fd_count * sizeof(*fds));
-    protocol_begin(&request, CONTROL_NETWORK, 0, 0);
-    ret = protocol_finish(&request);
-    if (ret == 0)
-        ret = fd_send_message(control, request.data, request.length, all, fd_count + 1);
-    free(request.data);
-    if (ret < 0)
-        return error_set(err, -ret, "message to the virtual machine: %s", strerror(-ret));
-    return take_answer(control, err);
+    return message_pass(control, CONTROL_NETWORK, all, fd_count + 1, err);
 }

@@ -13,10 +13,11 @@
  * @before: what the guest has been told; a scan of zeroes at the beginning.
  * @after:  what is so now.
  * @queues: queue pairs of each new interface.
+ * @resolver: the guest is to ask the name server of the namespace from now on.
  * Return: 1 when there is something to say, 0 when not, or a negative errno.
  */
 int message_build(struct protocol_writer *writer, const struct scan *before,
-                  const struct scan *after, unsigned int queues, struct error *err);
+                  const struct scan *after, unsigned int queues, bool resolver, struct error *err);
 
 /* The message that takes back what @before does not have of @after: its interfaces are gone. */
 int message_build_retraction(struct protocol_writer *writer, const struct scan *before,
@@ -30,5 +31,8 @@ int message_build_retraction(struct protocol_writer *writer, const struct scan *
  */
 int message_send(int control, const struct protocol_writer *writer, const int *fds, size_t fd_count,
                  struct error *err);
+
+/* A request that is nothing but its descriptors. Return: as message_send(). */
+int message_pass(int control, uint16_t type, const int *fds, size_t fd_count, struct error *err);
 
 #endif

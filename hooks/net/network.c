@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "message.h"
+#include "resolver.h"
 #include "tap.h"
 
 /*
@@ -179,12 +180,33 @@ static int tell(struct network *network, const struct scan *now, const int *fds,
                 struct error *err)
 {
     struct protocol_writer writer = { 0 };
-    int ret = message_build(&writer, &network->told, now, network->queues, err);
+    bool resolver = network->resolver == RESOLVER_STARTED;
+    int ret = message_build(&writer, &network->told, now, network->queues, resolver, err);
 
     if (ret == 1)
         ret = message_send(network->control, &writer, fds, fd_count, err);
     free(writer.data);
+    if (ret >= 0 && resolver)
+        network->resolver = RESOLVER_TOLD;
     return ret;
+}
+
+/*
+ * An engine that has a name server in the namespace starts it before it adds the interface that
+ * leads to the network with the names (libnetwork, sbJoin()): so the first reading finds it, or the
+ * one that finds the new interface does.
+ */
+static void follow_resolver(struct network *network)
+{
+    struct error reason = { 0 };
+
+    if (network->resolver != RESOLVER_NONE || !resolver_is_there())
+        return;
+    network->resolver = RESOLVER_STARTED;
+    if (resolver_start(network->control, &reason) == 0)
+        return;
+    network->resolver = RESOLVER_FAILED;
+    network->warn(reason.message);
 }
 
 /* After the guest was told of the range as it was. */
@@ -235,6 +257,7 @@ static int sync_with(struct network *network, const struct scan *now, struct err
     int ret;
 
     warn_of_skipped(network, now);
+    follow_resolver(network);
     forget_joints(network, now);
     follow_mtu(network, now);
     ret = join_new(network, now, taps, fds, &fd_count, err);

@@ -26,6 +26,8 @@ struct network {
     struct scan_link refused[SCAN_LINKS_MAX];
     size_t refused_count;
     char ports_before[SYSCTL_VALUE_MAX];
+    /* The namespace's name server, and what has been done about it. */
+    enum { RESOLVER_NONE, RESOLVER_FAILED, RESOLVER_STARTED, RESOLVER_TOLD } resolver;
 };
 
 /**

@@ -44,6 +44,13 @@ enum control_type {
      * Answered when init has set everything up. May come before CONTROL_START and after.
      */
     CONTROL_NETWORK = 74,
+    /*
+     * SCM_RIGHTS: a stream socket on whose far end the engine's name server is asked. What init
+     * sends as MESSAGE_QUERY goes there as it is, and MESSAGE_ANSWERs come back; vmrt-vmm looks
+     * into neither. Replaces one that came before. The guest is told by FIELD_RESOLVER in a
+     * CONTROL_NETWORK.
+     */
+    CONTROL_RESOLVER = 75,
 };
 
 #endif

@@ -299,6 +299,22 @@ static void handle_network(struct client *client, struct packet *packet)
     session_ask(config->session, MESSAGE_NETWORK, fields, end_request, client);
 }
 
+static void handle_resolver(const struct client *client, struct packet *packet)
+{
+    struct error failure;
+    int fd;
+
+    if (packet->fd_count != 1) {
+        refuse(client, packet->header.sequence, EPROTO, "expected a socket to a name server");
+        return;
+    }
+    fd = steal_fd(&packet->fds[0]);
+    if (session_set_resolver(client->server->config.session, fd, &failure) < 0)
+        answer(client, packet->header.sequence, &failure, nothing);
+    else
+        answer(client, packet->header.sequence, NULL, nothing);
+}
+
 /* Return: false when the field is missing or none of 0..@max. */
 static bool read_number(struct protocol_reader fields, uint16_t tag, uint64_t max, uint64_t *value)
 {
@@ -463,6 +479,9 @@ static void handle_request(struct client *client, struct packet *packet)
         return;
     case CONTROL_NETWORK:
         handle_network(client, packet);
+        return;
+    case CONTROL_RESOLVER:
+        handle_resolver(client, packet);
         return;
     default:
         error_set(&failure, EOPNOTSUPP, "request %u is not known to this vmrt-vmm",

@@ -506,6 +506,7 @@ void session_destroy(struct session *session)
     if (!session)
         return;
     session_answer_all(session, NULL);
+    session_close_resolver(session);
     processes_release(&session->processes);
     channel_release(&session->channel);
     free(session->held);

@@ -118,6 +118,15 @@ void session_ask(struct session *session, uint16_t type, struct protocol_reader 
 /* Asks the guest to give back what its caches of files hold; no answer. Nothing before it is up. */
 void session_reclaim(struct session *session);
 
+/**
+ * session_set_resolver() - let the guest's init talk to whoever has the other end of @fd, as it
+ * does over stdio: nothing is looked into, nothing is kept beyond what a stream keeps.
+ * @fd: a stream socket; taken over, whatever is returned. One that was set before is closed, and
+ *      the guest's connections to it break.
+ * Return: 0, -ENOTSOCK, or -errno.
+ */
+int session_set_resolver(struct session *session, int fd, struct error *err);
+
 /* The machine ended by itself for the reason @why. */
 void session_machine_ended(struct session *session, const char *why);
 

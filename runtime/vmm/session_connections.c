@@ -3,7 +3,7 @@
 
 #include "vmm/session_internal.h"
 
-/* MESSAGE_STREAM has two numbers and the secret; a longer one is none. */
+/* MESSAGE_STREAM and _RESOLVER have a number or two and the secret; a longer one is none. */
 #define NAME_MAX_LENGTH 256u
 
 /*
@@ -67,7 +67,7 @@ static bool knows_secret(const struct session *session, struct protocol_reader f
  * The stream that the first message of a connection names.
  * Return: 1 with @stream and the message's @length, 0 when it has not arrived yet, -EPROTO.
  */
-static int read_name(const struct session *session, struct vsock_connection *connection,
+static int read_name(struct session *session, struct vsock_connection *connection,
                      struct process_stream **stream, size_t *length)
 {
     struct protocol_header header;
@@ -79,7 +79,8 @@ static int read_name(const struct session *session, struct vsock_connection *con
 
     if (available < PROTOCOL_HEADER_SIZE)
         return 0;
-    if (protocol_read_header(data, &header) < 0 || header.type != MESSAGE_STREAM ||
+    if (protocol_read_header(data, &header) < 0 ||
+        (header.type != MESSAGE_STREAM && header.type != MESSAGE_RESOLVER) ||
         header.container != 0 || header.length > NAME_MAX_LENGTH)
         return -EPROTO;
     *length = PROTOCOL_HEADER_SIZE + header.length;
@@ -87,11 +88,13 @@ static int read_name(const struct session *session, struct vsock_connection *con
         return 0;
     fields =
         (struct protocol_reader) { (const uint8_t *)data + PROTOCOL_HEADER_SIZE, header.length };
-    if (!knows_secret(session, fields) || protocol_find(fields, FIELD_PROCESS, &process) != 1 ||
-        protocol_find(fields, FIELD_STREAM, &number) != 1)
+    if (!knows_secret(session, fields) || protocol_find(fields, FIELD_STREAM, &number) != 1)
         return -EPROTO;
-    *stream = processes_claimable(&session->processes, protocol_u64(&process, &bad),
-                                  protocol_u64(&number, &bad));
+    if (header.type == MESSAGE_RESOLVER)
+        *stream = session_resolver_claimable(session, protocol_u64(&number, &bad));
+    else if (protocol_find(fields, FIELD_PROCESS, &process) == 1)
+        *stream = processes_claimable(&session->processes, protocol_u64(&process, &bad),
+                                      protocol_u64(&number, &bad));
     return *stream && !bad ? 1 : -EPROTO;
 }
 

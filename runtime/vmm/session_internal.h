@@ -4,6 +4,7 @@
  *   session.c              the state machine: from boot to the end, and what init says
  *   session_requests.c     what is asked of a container that runs
  *   session_connections.c  the guest's connections: which is which
+ *   session_resolver.c     the two that lead to the engine's name server
  *   processes.c, stream.c  processes and their stdio
  *   channel.c              messages over the control connection
  *
@@ -25,6 +26,9 @@
 
 /* Stream connections that have not said yet which stream they are. */
 #define NAMELESS_MAX 64
+
+/* Connections of the name server: answers, questions (MESSAGE_RESOLVER). */
+#define RESOLVER_STREAMS 2
 
 /* Sequence numbers: SETUP, then the messages of the guest plan, then START, then requests. */
 #define SEQUENCE_SETUP 1u
@@ -59,6 +63,7 @@ struct session {
     uint8_t secret[PROTOCOL_SECRET_SIZE]; /* valid once init was greeted */
     struct processes processes;
     struct process *first; /* the container's; always there */
+    struct process_stream resolver[RESOLVER_STREAMS]; /* stream NULL: there is none */
     uint32_t plan_count;   /* messages of the guest plan, each answered once */
     uint32_t plan_done;
     bool greeted, start_wanted, start_sent;
@@ -102,6 +107,13 @@ void session_answer_all(struct session *session, const struct error *why);
 void session_exec_exited(struct session *session, struct process *process, unsigned int status);
 /* The machine ends: owners that know of no end yet and whose process has one are told. */
 void session_tell_exits(struct session *session);
+
+/* session_resolver.c */
+
+/* The stream of that number if there is one that nobody has named yet, or NULL. */
+struct process_stream *session_resolver_claimable(struct session *session, uint64_t number);
+/* Ends both streams, the guest's connections with them. */
+void session_close_resolver(struct session *session);
 
 /* session_connections.c */
 
