@@ -6,7 +6,7 @@ FUZZERS    := $(patsubst test/fuzz/%.c,$(BUILD)/test/fuzz/%,$(FUZZ_SRC))
 # A minute for each surface where time is not somebody's: CI and `make fuzz`.
 FUZZ_SECONDS ?= 60
 
-ALL_A = $(OCI_A) $(VMM_A) $(INIT_A) $(LIB_A)
+ALL_A = $(OCI_A) $(VMM_A) $(INIT_A) $(NET_A) $(LIB_A)
 
 # Dynamic, so that the sanitizers work; symbols of archives are taken as each test needs them.
 $(BUILD)/test/unit/%: $(BUILD)/test/unit/%.o $(ALL_A)

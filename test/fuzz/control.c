@@ -110,6 +110,7 @@ static struct session *session;
 static struct control_server *server;
 static struct sockaddr_un address;
 static int listen_fd, proc_fd, quiet_fd, clients[CLIENTS];
+static int resolver_fd = -1;
 static unsigned int rounds;
 
 static void quiet(void *context, int fd, uint32_t events)
@@ -147,6 +148,21 @@ static int open_null(void)
     return open("/dev/null", O_RDWR | O_CLOEXEC);
 }
 
+/* A name server's socket, on which something has been said already; the last one hangs up. */
+static int give_resolver(const uint8_t *data, size_t length, bool stays)
+{
+    int ends[2];
+
+    fd_close(&resolver_fd);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        abort();
+    (void)!write(ends[1], data, length);
+    resolver_fd = ends[1];
+    if (!stays)
+        fd_close(&resolver_fd);
+    return ends[0];
+}
+
 /* A packet with the bytes of the input as its fields, or as the description of a process. */
 static void client_sends(int fd, uint8_t type, const uint8_t *data, size_t length)
 {
@@ -164,6 +180,9 @@ static void client_sends(int fd, uint8_t type, const uint8_t *data, size_t lengt
         for (size_t i = 1; i < count; i++)
             fds[i] = open_null();
         free(exec.data);
+    } else if (writer.data && type % 12 == CONTROL_RESOLVER - CONTROL_STATUS) {
+        fds[0] = give_resolver(data, length, type & 0x80);
+        count = 1;
     } else {
         memcpy(protocol_reserve(&writer, length), data, length);
     }
@@ -202,9 +221,11 @@ static void guest_sends(struct vsock_connection *connection, uint8_t type, const
         return;
     if (wrapped) {
         /* Sequence numbers and containers that mean something. */
-        protocol_begin(&writer, type & 7, type >> 7, type >> 3 & 15);
+        uint16_t number = type & 7 ? type & 7 : MESSAGE_RESOLVER;
+
+        protocol_begin(&writer, number, type >> 7, type >> 3 & 15);
         memcpy(protocol_reserve(&writer, length), data, length);
-        if ((type & 0x47) == MESSAGE_STREAM)
+        if (!(type & 0x40) && (number == MESSAGE_STREAM || number == MESSAGE_RESOLVER))
             protocol_put_bytes(&writer, FIELD_SECRET, secret, sizeof(secret));
         protocol_finish(&writer);
         guest_puts(connection, writer.data, writer.length);
@@ -298,6 +319,7 @@ static void finish(void)
     }
     for (int i = 0; i < CLIENTS; i++)
         fd_close(&clients[i]);
+    fd_close(&resolver_fd);
     session_machine_ended(session, "the end");
     control_server_destroy(server);
     session_destroy(session);

@@ -60,11 +60,12 @@ static void serve_tcp(int listener)
     int fd = accept(listener, NULL, NULL);
     size_t length;
 
-    if (fd_read_full(fd, data, 2) != 2)
-        _exit(1);
-    length = (size_t)data[0] << 8 | data[1];
-    if (fd_read_full(fd, data + 2, length) != (ssize_t)length)
-        _exit(1);
+    /* Who has given up says nothing. */
+    length = fd_read_full(fd, data, 2) == 2 ? (size_t)data[0] << 8 | data[1] : 0;
+    if (length == 0 || fd_read_full(fd, data + 2, length) != (ssize_t)length) {
+        close(fd);
+        return;
+    }
     /* Stays open. */
     if (memmem(data + 2, length, "hold", 4))
         return;
