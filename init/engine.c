@@ -251,11 +251,11 @@ static const struct {
     int (*handle)(struct engine *engine, const struct protocol_header *header,
                   struct protocol_reader fields, struct failure *failure);
 } messages[] = {
-    { MESSAGE_SETUP, handle_setup },   { MESSAGE_CONTAINER, handle_container },
-    { MESSAGE_START, handle_start },   { MESSAGE_SIGNAL, handle_signal },
-    { MESSAGE_BIND, handle_setup },    { MESSAGE_EXEC, handle_exec },
-    { MESSAGE_RESIZE, handle_resize }, { MESSAGE_STATS, handle_stats },
-    { MESSAGE_UPDATE, handle_update }, { MESSAGE_NETWORK, handle_network },
+    { MESSAGE_SETUP, handle_setup },     { MESSAGE_CONTAINER, handle_container },
+    { MESSAGE_START, handle_start },     { MESSAGE_SIGNAL, handle_signal },
+    { MESSAGE_BIND, handle_setup },      { MESSAGE_EXEC, handle_exec },
+    { MESSAGE_RESIZE, handle_resize },   { MESSAGE_STATS, handle_stats },
+    { MESSAGE_UPDATE, handle_update },   { MESSAGE_NETWORK, handle_network },
     { MESSAGE_RECLAIM, handle_reclaim },
 };
 

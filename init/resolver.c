@@ -341,7 +341,7 @@ static int bind_socket(int type, uint16_t port)
 
 static int find_port(int fd, uint16_t *port)
 {
-    struct sockaddr_in address;
+    struct sockaddr_in address = { 0 };
     socklen_t length = sizeof(address);
 
     if (getsockname(fd, (struct sockaddr *)&address, &length) < 0)

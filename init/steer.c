@@ -64,7 +64,8 @@ static void put_expect_namespace(struct program *program, uint64_t cookie)
 {
     put(program, BPF_ALU64 | BPF_MOV | BPF_X, BPF_REG_1, BPF_REG_6, 0, 0);
     put(program, BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_get_netns_cookie);
-    put(program, BPF_LD | BPF_DW | BPF_IMM, BPF_REG_2, 0, 0, (int32_t)cookie);
+    /* BPF_LD and BPF_IMM are 0. */
+    put(program, BPF_DW, BPF_REG_2, 0, 0, (int32_t)cookie);
     put(program, 0, 0, 0, 0, (int32_t)(cookie >> 32));
     program->exits[program->exit_count++] = program->length;
     put(program, BPF_JMP | BPF_JNE | BPF_X, BPF_REG_0, BPF_REG_2, 0, 0);
