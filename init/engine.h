@@ -32,7 +32,7 @@ struct engine {
     struct network network;
     struct resolver resolver;
     pid_t reclaimer; /* child that drops caches, or 0 */
-    int fatal; /* negative errno once the loop has to end */
+    int fatal;       /* negative errno once the loop has to end */
 };
 
 /**
