@@ -1,7 +1,8 @@
 /*
  * What the files of the session share.
  *
- *   session.c              the state machine: from boot to the end, and what init says
+ *   session.c              the state machine: from boot to the end
+ *   session_messages.c     what init says
  *   session_requests.c     what is asked of a container that runs
  *   session_connections.c  the guest's connections: which is which
  *   session_resolver.c     the two that lead to the engine's name server
@@ -11,9 +12,9 @@
  * Theory of operation. Every request to init has a sequence number of its own: SETUP 1, then the
  * messages of the guest plan, then START, all in this order; then, in any order, those of the
  * control socket. Those are kept in a list with whoever waits for them, so that a RESULT can only
- * ever answer what was asked. The end comes once: the first process has exited, or the machine
- * failed. From then on init is not heard any more, and what has arrived of everybody's output is
- * handed over before the loop stops.
+ * ever answer what was asked. What needs the container waits there until it is prepared. The end
+ * comes once: the first process has exited, or the machine failed. From then on init is not heard
+ * any more, and what has arrived of everybody's output is handed over before the loop stops.
  */
 #ifndef VMRT_VMM_SESSION_INTERNAL_H
 #define VMRT_VMM_SESSION_INTERNAL_H
@@ -40,6 +41,7 @@ struct request {
     struct process *process; /* EXEC: the one that is expected */
     session_answer *answer;  /* NULL: nobody waits any more */
     void *context;
+    struct protocol_writer held; /* its message, not sent before the container is prepared */
     struct request *next;
 };
 
@@ -88,15 +90,34 @@ struct session {
 void session_fail(struct session *session, int code, const char *text);
 /* Something was handed over: at the end, stops the loop once nothing is worth waiting for. */
 void session_settle(struct session *session);
-/* The control connection has something to read. */
-void session_receive(struct session *session);
+/* Init has come: it gets SETUP, the plan, and what was held for it. */
+void session_greet(struct session *session);
+/* Sends START if it is wanted and the container is prepared. */
+void session_try_start(struct session *session);
+/* Tells init the size of the first process's terminal, if it is known. */
+void session_send_size(struct session *session);
+/* Answers whoever waits for START. @failure: NULL for success. */
+void session_answer_start(struct session *session, const struct error *failure);
+/* The container is prepared, or cannot be. Return: whether somebody was still waiting to hear it.
+ */
+bool session_tell_prepared(struct session *session, const struct error *failure);
+/* The first process has ended. */
+void session_end_with(struct session *session, int status);
 /* Sends a message that a writer has built, or fails the session for want of memory. */
 void session_send(struct session *session, struct protocol_writer *writer);
 
 /* The same, but not before init has come and got its plan. */
 void session_hold(struct session *session, struct protocol_writer *writer);
 
+/* session_messages.c */
+
+/* The control connection has something to read. */
+void session_receive(struct session *session);
+
 /* session_requests.c */
+
+/* The container is prepared: sends what has waited for that. */
+void session_send_requests(struct session *session);
 
 /* The answer to a request. @failure: NULL for success. Return: false when there is no such one. */
 bool session_answer_request(struct session *session, uint32_t sequence, const struct error *failure,

@@ -23,6 +23,22 @@ static struct request *add_request(struct session *session, session_answer *answ
     return request;
 }
 
+static void free_request(struct request *request)
+{
+    free(request->held.data);
+    free(request);
+}
+
+/* Takes the request out of the list. */
+static void unlink_request(struct session *session, const struct request *request)
+{
+    struct request **at = &session->requests;
+
+    while (*at != request)
+        at = &(*at)->next;
+    *at = request->next;
+}
+
 static void tell(const struct request *request, const struct error *failure,
                  struct protocol_reader fields)
 {
@@ -50,18 +66,18 @@ static void settle_exec(struct session *session, struct process *process, bool s
 bool session_answer_request(struct session *session, uint32_t sequence, const struct error *failure,
                             struct protocol_reader fields)
 {
-    struct request **at = &session->requests, *request;
+    struct request *request = session->requests;
 
-    while (*at && (*at)->sequence != sequence)
-        at = &(*at)->next;
-    request = *at;
-    if (!request)
+    while (request && request->sequence != sequence)
+        request = request->next;
+    /* What has not been asked yet has no answer. */
+    if (!request || request->held.data)
         return false;
-    *at = request->next;
+    unlink_request(session, request);
     if (request->process)
         settle_exec(session, request->process, !failure);
     tell(request, failure, fields);
-    free(request);
+    free_request(request);
     return true;
 }
 
@@ -75,7 +91,7 @@ void session_answer_all(struct session *session, const struct error *why)
             tell(request, why, (struct protocol_reader) { 0 });
         if (request->process)
             processes_remove(&session->processes, request->process);
-        free(request);
+        free_request(request);
     }
 }
 
@@ -139,9 +155,12 @@ static int read_exec(const struct session_exec *exec, bool *terminal)
     return ret < 0 || bad ? -EPROTO : 0;
 }
 
-/* The message again, with a process number and a sequence number of our own. */
+/*
+ * The message again, with a process number and a sequence number of our own. For runc a container
+ * need only be created; while the guest still prepares it, the message waits for that.
+ */
 static void send_exec(struct session *session, const struct session_exec *exec,
-                      const struct request *request)
+                      struct request *request)
 {
     struct protocol_reader fields = { exec->message + PROTOCOL_HEADER_SIZE,
                                       exec->length - PROTOCOL_HEADER_SIZE };
@@ -153,7 +172,33 @@ static void send_exec(struct session *session, const struct session_exec *exec,
     while (protocol_next(&fields, &field) == 1)
         if (field.tag != FIELD_PROCESS)
             protocol_put_bytes(&writer, field.tag, field.value.data, field.value.length);
-    session_send(session, &writer);
+    if (session->state == SESSION_BOOTING)
+        request->held = writer;
+    else
+        session_send(session, &writer);
+}
+
+/* The list has the newest first. Return: the one that has been held for longest, or NULL. */
+static struct request *oldest_held(const struct session *session)
+{
+    struct request *oldest = NULL;
+
+    for (struct request *r = session->requests; r; r = r->next)
+        if (r->held.data)
+            oldest = r;
+    return oldest;
+}
+
+void session_send_requests(struct session *session)
+{
+    struct request *request;
+
+    while (session->state == SESSION_CREATED && (request = oldest_held(session))) {
+        struct protocol_writer writer = request->held;
+
+        request->held = (struct protocol_writer) { 0 };
+        session_send(session, &writer);
+    }
 }
 
 static struct process *expect_process(struct session *session, const struct session_exec *exec,
@@ -163,11 +208,8 @@ static struct process *expect_process(struct session *session, const struct sess
 
     if (read_exec(exec, &terminal) < 0)
         error_set(err, EPROTO, "expected one message that describes a process");
-    else if (session->state != SESSION_CREATED && session->state != SESSION_RUNNING)
-        error_set(err, EINVAL,
-                  session->state < SESSION_CREATED
-                      ? "cannot exec in a container that is still being created"
-                      : "cannot exec in a stopped container");
+    else if (session->state >= SESSION_EXITED)
+        error_set(err, EINVAL, "cannot exec in a stopped container");
     else if (exec->fd_count != (terminal ? 1 : STREAM_COUNT))
         error_set(err, EINVAL, "expected %s, found %zu descriptors",
                   terminal ? "a terminal" : "stdin, stdout and stderr", exec->fd_count);
@@ -198,12 +240,23 @@ int session_exec(struct session *session, const struct session_exec *exec, uint3
     return 0;
 }
 
-/* Return: the process if it can still be told something. */
+/* Return: the request that waits for the container to be prepared, or NULL. */
+static struct request *held_exec(const struct session *session, const struct process *process)
+{
+    struct request *request = session->requests;
+
+    while (request && !(request->held.data && request->process == process))
+        request = request->next;
+    return request;
+}
+
+/* Return: the process if init knows it and it can still be told something. */
 static struct process *live_process(struct session *session, uint32_t number)
 {
     struct process *process = processes_find(&session->processes, number);
 
-    if (!process || process->ended || session->state >= SESSION_EXITED)
+    if (!process || process->ended || session->state >= SESSION_EXITED ||
+        held_exec(session, process))
         return NULL;
     return process;
 }
@@ -240,9 +293,18 @@ void session_exec_resize(struct session *session, uint32_t number, unsigned int 
 void session_exec_abandon(struct session *session, uint32_t number)
 {
     struct process *process = processes_find(&session->processes, number);
+    struct request *held;
 
     if (!process)
         return;
+    held = held_exec(session, process);
+    if (held) {
+        /* Init has not heard of it, and never will. */
+        unlink_request(session, held);
+        free_request(held);
+        processes_remove(&session->processes, process);
+        return;
+    }
     process->owner.exited = NULL;
     for (struct request *r = session->requests; r; r = r->next)
         if (r->process == process)

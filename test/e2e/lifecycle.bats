@@ -68,6 +68,20 @@ teardown() { vmrt delete --force life >/dev/null 2>&1 || true; }
     status_is life running
 }
 
+@test "exec runs in a container that was only created, however soon it comes" {
+    bundle "$B" "$(args '["sleep", "1000"]')"
+    for runtime in runc vmrt; do
+        $runtime create --bundle "$B" life </dev/null >/dev/null 2>&1
+        run --separate-stderr $runtime exec life sh -c 'echo ran; exit 3'
+        [ "$status" -eq 3 ]
+        [ "$output" = ran ]
+        [ "$($runtime state life | jq -r .status)" = created ]
+        $runtime start life
+        [ "$($runtime exec life echo again)" = again ]
+        $runtime delete --force life
+    done
+}
+
 @test "list shows containers as runc does: table, json, quiet" {
     bundle "$B" "$(args '["sleep", "1000"]')"
     vmrt create --bundle "$B" life </dev/null >/dev/null 2>&1

@@ -366,35 +366,124 @@ static void test_proxy_that_dies_before_the_exec(void **state)
     proxy_end(&proxy);
 }
 
-/* ---- what is refused ---- */
+/* ---- before the container is prepared ---- */
 
-static void test_exec_in_another_state(void **state)
+/* Sends EXEC with /dev/null as stdio. */
+static void ask_exec_of_nothing(int fd)
+{
+    int fds[4] = { description(false, MESSAGE_EXEC) };
+
+    for (int i = 1; i < 4; i++)
+        fds[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+    ask_exec(fd, fds, 4);
+}
+
+/* runc: a created container is enough, and create returns while the guest still boots. */
+static void test_exec_waits_for_the_boot(void **state)
 {
     struct world *w = *state;
-    int fd = dial(), fds[4];
+    struct protocol_header first, second;
+    int fds[2] = { dial(), dial() };
 
-    for (int i = 0; i < 2; i++) {
-        fds[0] = description(false, MESSAGE_EXEC);
-        for (int k = 1; k < 4; k++)
-            fds[k] = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (i == 0) {
-            ask_exec(fd, fds, 4);
-            expect_refusal(w, fd, EINVAL, "cannot exec in a container that is still being created");
-            control_start(w);
-        } else {
-            ask(fd, CONTROL_PAUSE, 1);
-            world_run(w);
-            ask_exec(fd, fds, 4);
-            world_run(w);
-            assert_int_equal(answer(fd, NULL, NULL, 0), EBUSY);
-            control_server_paused(server);
-            assert_int_equal(answer(fd, NULL, NULL, 0), 0);
-            for (int k = 0; k < 4; k++)
-                fds[k] = open("/dev/null", O_RDWR | O_CLOEXEC);
-            ask_exec(fd, fds, 4);
-            expect_refusal(w, fd, EBUSY, "cannot exec in a paused container");
-        }
-    }
+    for (int i = 0; i < 2; i++)
+        ask_exec_of_nothing(fds[i]);
+    assert_true(world_run(w));
+    init_expects_nothing(w);
+    init_says_hello(w);
+    init_expects(w, MESSAGE_SETUP, NULL);
+    init_expects_nothing(w);
+    init_answers(w, 1, 0, NULL);
+    assert_int_equal(session_state(w->session), SESSION_CREATED);
+    assert_int_equal(field_u64(init_expects(w, MESSAGE_EXEC, &first), FIELD_PROCESS), 1);
+    assert_int_equal(field_u64(init_expects(w, MESSAGE_EXEC, &second), FIELD_PROCESS), 2);
+    init_expects_nothing(w);
+    assert_int_equal(answer(fds[0], NULL, NULL, 0), -1);
+    init_answers(w, second.sequence, 0, NULL);
+    assert_int_equal(answer(fds[0], NULL, NULL, 0), -1);
+    assert_int_equal(answer(fds[1], NULL, NULL, 0), 0);
+    init_answers(w, first.sequence, 0, NULL);
+    assert_int_equal(answer(fds[0], NULL, NULL, 0), 0);
+    init_reports_exit(w, 0, 1, 3);
+    world_run(w);
+    assert_int_equal(exited(fds[0]), 3);
+    close(fds[0]);
+    close(fds[1]);
+}
+
+/* A guest cannot answer what it was not asked. */
+static void test_exec_that_waits_is_not_answered(void **state)
+{
+    struct world *w = *state;
+    int fd = dial();
+
+    ask_exec_of_nothing(fd);
+    world_run(w);
+    init_says_hello(w);
+    init_expects(w, MESSAGE_SETUP, NULL);
+    for (uint32_t sequence = 2; sequence < 8; sequence++)
+        init_answers(w, sequence, 0, NULL);
+    world_run(w);
+    assert_int_equal(answer(fd, NULL, NULL, 0), -1);
+    init_answers(w, 1, 0, NULL);
+    init_expects(w, MESSAGE_EXEC, NULL);
+    close(fd);
+}
+
+static void test_exec_that_waits_goes_with_its_proxy(void **state)
+{
+    struct world *w = *state;
+    struct protocol_header header;
+    int gone = dial(), stays = dial();
+
+    ask_exec_of_nothing(gone);
+    ask_exec_of_nothing(stays);
+    world_run(w);
+    ask_signal(gone, SIGTERM);
+    close(gone);
+    assert_true(world_run(w));
+    init_says_hello(w);
+    init_answers(w, 1, 0, NULL);
+    init_expects(w, MESSAGE_SETUP, NULL);
+    assert_int_equal(field_u64(init_expects(w, MESSAGE_EXEC, &header), FIELD_PROCESS), 2);
+    init_expects_nothing(w);
+    init_answers(w, header.sequence, 0, NULL);
+    assert_int_equal(answer(stays, NULL, NULL, 0), 0);
+    close(stays);
+}
+
+static void test_exec_that_waits_for_a_boot_that_fails(void **state)
+{
+    struct world *w = *state;
+    char text[256];
+    int fd = dial();
+
+    ask_exec_of_nothing(fd);
+    world_run(w);
+    init_says_hello(w);
+    init_answers(w, 1, EINVAL, "mount /x: no");
+    world_run(w);
+    assert_int_equal(answer(fd, NULL, text, sizeof(text)), EINVAL);
+    assert_string_equal(text, "mount /x: no");
+    close(fd);
+}
+
+/* ---- what is refused ---- */
+
+static void test_exec_in_a_paused_container(void **state)
+{
+    struct world *w = *state;
+    int fd = dial();
+
+    control_start(w);
+    ask(fd, CONTROL_PAUSE, 1);
+    world_run(w);
+    ask_exec_of_nothing(fd);
+    world_run(w);
+    assert_int_equal(answer(fd, NULL, NULL, 0), EBUSY);
+    control_server_paused(server);
+    assert_int_equal(answer(fd, NULL, NULL, 0), 0);
+    ask_exec_of_nothing(fd);
+    expect_refusal(w, fd, EBUSY, "cannot exec in a paused container");
     close(fd);
 }
 
@@ -650,7 +739,11 @@ int main(void)
         TEST(test_signals_and_sizes_mean_the_process),
         TEST(test_process_dies_with_its_proxy),
         TEST(test_proxy_that_dies_before_the_exec),
-        TEST(test_exec_in_another_state),
+        TEST(test_exec_waits_for_the_boot),
+        TEST(test_exec_that_waits_is_not_answered),
+        TEST(test_exec_that_waits_goes_with_its_proxy),
+        TEST(test_exec_that_waits_for_a_boot_that_fails),
+        TEST(test_exec_in_a_paused_container),
         TEST(test_descriptors_that_do_not_fit),
         TEST(test_streams_that_nobody_expects),
         TEST(test_impossible_exits),
