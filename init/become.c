@@ -65,7 +65,8 @@ static int step_identity(struct child *child, struct failure *failure)
 
 /* In order; each may rely on those before it. */
 child_step *const become_steps[] = {
-    step_home, step_limits, step_personality, step_privileges, step_identity, NULL,
+    step_home,       child_keep_descriptors, step_limits, step_personality,
+    step_privileges, step_identity,          NULL,
 };
 
 int become_exec(struct child *child, struct failure *failure)

@@ -317,7 +317,7 @@ static void process_reaped(struct process *process, int status)
     oom_check(process->container);
     /* What a further process has left behind may still read its input. */
     if (process->id == 0)
-        stream_stop(&process->streams[0]);
+        process_stop_input(process);
     else
         process_settle(process);
     process_conclude(process);

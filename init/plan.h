@@ -40,7 +40,8 @@ struct process_plan {
     uint64_t seccomp_flags;
     struct protocol_reader scheduler; /* struct sched_attr; empty: none */
     uint32_t io_priority, personality;
-    uint16_t rows, columns; /* of the terminal; 0: unset */
+    uint16_t rows, columns;  /* of the terminal; 0: unset */
+    struct list descriptors; /* of uint64_t, enum descriptor_kind: 3, 4 … */
 };
 
 struct mount_plan {

@@ -16,6 +16,19 @@ static int parse_group(void *member, const struct protocol_field *field)
     return group ? parse_u32(group, field) : -ENOMEM;
 }
 
+static int parse_descriptor(void *member, const struct protocol_field *field)
+{
+    struct list *descriptors = member;
+    uint64_t *kind = NULL;
+    int ret;
+
+    if (descriptors->count >= PROTOCOL_DESCRIPTORS_MAX)
+        return -EINVAL;
+    kind = list_append(descriptors, sizeof(*kind));
+    ret = kind ? parse_u64(kind, field) : -ENOMEM;
+    return ret == 0 && *kind > DESCRIPTOR_SOCKET ? -EINVAL : ret;
+}
+
 static int parse_seccomp(void *member, const struct protocol_field *field)
 {
     *(struct protocol_reader *)member = field->value;
@@ -96,6 +109,7 @@ static const struct field_rule process_rules[] = {
     RULE(FIELD_SCHEDULER, parse_scheduler, scheduler),
     RULE_PRESENT(FIELD_IO_PRIORITY, parse_u32, io_priority),
     RULE_PRESENT(FIELD_PERSONALITY, parse_u32, personality),
+    RULE(FIELD_DESCRIPTOR, parse_descriptor, descriptors),
 };
 
 /* What no single field can tell. */
@@ -131,8 +145,8 @@ int process_plan_parse(struct process_plan *plan, struct protocol_reader fields,
 
 void process_plan_free(struct process_plan *plan)
 {
-    struct list *const lists[] = { &plan->arg_list, &plan->env_list, &plan->groups,
-                                   &plan->rlimits };
+    struct list *const lists[] = { &plan->arg_list, &plan->env_list, &plan->groups, &plan->rlimits,
+                                   &plan->descriptors };
 
     for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
         free(lists[i]->items);

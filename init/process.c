@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
@@ -19,17 +20,26 @@
 #include "init/io.h"
 #include "init/userns.h"
 
+#define STREAMS_MAX (PROCESS_STREAMS + (int)PROTOCOL_DESCRIPTORS_MAX)
+
 /* Both ends of everything the child shares with init. */
 struct connections {
     int report[2]; /* init's end, the child's end */
-    int ours[PROCESS_STREAMS], theirs[PROCESS_STREAMS], host[PROCESS_STREAMS];
+    int ours[STREAMS_MAX], theirs[STREAMS_MAX], host[STREAMS_MAX];
 };
+
+static void connections_init(struct connections *connections)
+{
+    connections->report[0] = connections->report[1] = -1;
+    for (int i = 0; i < STREAMS_MAX; i++)
+        connections->ours[i] = connections->theirs[i] = connections->host[i] = -1;
+}
 
 static void connections_close(struct connections *connections)
 {
     for (int i = 0; i < 2; i++)
         io_close(&connections->report[i]);
-    for (int i = 0; i < PROCESS_STREAMS; i++) {
+    for (int i = 0; i < STREAMS_MAX; i++) {
         io_close(&connections->ours[i]);
         io_close(&connections->theirs[i]);
         io_close(&connections->host[i]);
@@ -41,37 +51,67 @@ static void connections_close(struct connections *connections)
  * belongs to the workload's user for the same reason (runc: fixStdioPermissions).
  */
 static int open_pipe(struct connections *connections, const struct process_request *request,
-                     int index, struct failure *failure)
+                     int index, bool input, struct failure *failure)
 {
     uid_t owner = id_map_outside(request->uid_map, request->workload.process->uid);
     int ends[2];
 
     if (pipe2(ends, O_CLOEXEC) < 0)
         return failure_errno(failure, "stream %d: pipe", index);
-    connections->ours[index] = ends[index == 0];
-    connections->theirs[index] = ends[index != 0];
+    connections->ours[index] = ends[input];
+    connections->theirs[index] = ends[!input];
     if (fcntl(connections->ours[index], F_SETFL, O_NONBLOCK) < 0 ||
         fchown(connections->theirs[index], owner, (gid_t)-1) < 0)
         return failure_errno(failure, "stream %d", index);
     return 0;
 }
 
-static int open_stream(struct connections *connections, const struct process *process,
-                       const struct process_request *request, int index, struct failure *failure)
+static int connect_stream(struct connections *connections, const struct process *process,
+                          const struct process_request *request, int index, struct failure *failure)
 {
-    bool terminal = request->workload.process->terminal;
-    int ret = terminal ? 0 : open_pipe(connections, request, index, failure);
+    int ret = request->connect_port(PORT_STREAM);
 
-    if (ret < 0)
-        return ret;
-    connections->host[index] = request->connect_port(PORT_STREAM);
-    ret = connections->host[index];
+    connections->host[index] = ret;
     if (ret >= 0)
         ret = channel_announce_stream(connections->host[index], process->container->id, process->id,
                                       (uint32_t)index, request->secret);
     if (ret < 0)
         return failure_set(failure, -ret, "stream %d: connect to the host: %s", index,
                            failure_describe(-ret));
+    return 0;
+}
+
+static int open_stream(struct connections *connections, const struct process *process,
+                       const struct process_request *request, int index, struct failure *failure)
+{
+    int ret = 0;
+
+    if (!request->workload.process->terminal)
+        ret = open_pipe(connections, request, index, index == 0, failure);
+    return ret == 0 ? connect_stream(connections, process, request, index, failure) : ret;
+}
+
+static uint64_t kind_of(const struct process_request *request, int index)
+{
+    return *LIST_AT(request->workload.process->descriptors, uint64_t, index - PROCESS_STREAMS);
+}
+
+/* A socket of the host is a socket here too: the connection itself, which nobody else looks at. */
+static int open_further(struct connections *connections, const struct process *process,
+                        const struct process_request *request, int index, struct failure *failure)
+{
+    uint64_t kind = kind_of(request, index);
+    int ret = 0;
+
+    if (kind != DESCRIPTOR_SOCKET)
+        ret = open_pipe(connections, request, index, kind == DESCRIPTOR_INPUT, failure);
+    if (ret == 0)
+        ret = connect_stream(connections, process, request, index, failure);
+    if (ret < 0 || kind != DESCRIPTOR_SOCKET)
+        return ret;
+    connections->theirs[index] = steal_fd(&connections->host[index]);
+    if (fcntl(connections->theirs[index], F_SETFL, 0) < 0)
+        return failure_errno(failure, "stream %d", index);
     return 0;
 }
 
@@ -84,6 +124,12 @@ static int open_connections(struct connections *connections, const struct proces
     /* A terminal has only the streams 0 and 1. */
     for (int i = 0; i < PROCESS_STREAMS - request->workload.process->terminal; i++) {
         int ret = open_stream(connections, process, request, i, failure);
+
+        if (ret < 0)
+            return ret;
+    }
+    for (int i = PROCESS_STREAMS; i < PROCESS_STREAMS + (int)process->further_count; i++) {
+        int ret = open_further(connections, process, request, i, failure);
 
         if (ret < 0)
             return ret;
@@ -127,23 +173,32 @@ static pid_t clone_further(const struct process_request *request, int join, stru
     return birth_clone(&birth, failure);
 }
 
-/* Hands the descriptors to the loop. */
+/* Hands a pair of descriptors to the loop. */
+static int begin_stream(struct process *process, const struct process_request *request,
+                        struct connections *connections, int index)
+{
+    struct stream *stream = index < PROCESS_STREAMS ? &process->streams[index]
+                                                    : &process->further[index - PROCESS_STREAMS];
+    bool input = index < PROCESS_STREAMS ? index == 0 : kind_of(request, index) == DESCRIPTOR_INPUT;
+
+    return stream_start(stream, request->epoll, steal_fd(&connections->ours[index]),
+                        steal_fd(&connections->host[index]), input, request->stream_changed,
+                        process);
+}
+
 static int watch_connections(struct process *process, const struct process_request *request,
                              struct connections *connections)
 {
+    bool terminal = request->workload.process->terminal;
     int ret;
 
     process->report = watch_of(steal_fd(&connections->report[0]), request->report, process);
     ret = watch_set(&process->report, request->epoll, EPOLLIN);
-    if (request->workload.process->terminal) {
-        process->host[0] = steal_fd(&connections->host[0]);
-        process->host[1] = steal_fd(&connections->host[1]);
-        return ret;
-    }
-    for (int i = 0; i < PROCESS_STREAMS && ret == 0; i++)
-        ret =
-            stream_start(&process->streams[i], request->epoll, steal_fd(&connections->ours[i]),
-                         steal_fd(&connections->host[i]), i == 0, request->stream_changed, process);
+    for (int i = 0; terminal && i < 2; i++)
+        process->host[i] = steal_fd(&connections->host[i]);
+    for (int i = terminal ? PROCESS_STREAMS : 0; i < STREAMS_MAX && ret == 0; i++)
+        if (connections->ours[i] >= 0)
+            ret = begin_stream(process, request, connections, i);
     return ret;
 }
 
@@ -182,6 +237,7 @@ static _Noreturn void run_workload(const struct process_request *request,
     workload.report = connections->report[1];
     workload.join = join;
     memcpy(workload.stdio, connections->theirs, sizeof(workload.stdio));
+    memcpy(workload.further, connections->theirs + PROCESS_STREAMS, sizeof(workload.further));
     workload_run(&workload);
 }
 
@@ -221,9 +277,18 @@ static int start_child(struct process *process, const struct process_request *re
 int process_spawn(struct process *process, const struct process_request *request,
                   struct failure *failure)
 {
-    struct connections connections = { { -1, -1 }, { -1, -1, -1 }, { -1, -1, -1 }, { -1, -1, -1 } };
-    int ret = open_connections(&connections, process, request, failure);
+    size_t further = request->workload.process->descriptors.count;
+    struct connections connections;
+    int ret;
 
+    connections_init(&connections);
+    if (further) {
+        process->further = calloc(further, sizeof(*process->further));
+        if (!process->further)
+            return failure_set(failure, ENOMEM, "process: out of memory");
+        process->further_count = (unsigned int)further;
+    }
+    ret = open_connections(&connections, process, request, failure);
     if (ret == 0)
         ret = start_child(process, request, &connections, failure);
     connections_close(&connections);
@@ -293,8 +358,19 @@ void process_resize(struct process *process, uint16_t rows, uint16_t columns)
         terminal_set_size(process->terminal.master.fd, rows, columns);
 }
 
+void process_stop_input(struct process *process)
+{
+    stream_stop(&process->streams[0]);
+    for (unsigned int i = 0; i < process->further_count; i++)
+        if (process->further[i].to_workload)
+            stream_stop(&process->further[i]);
+}
+
 bool process_has_output(const struct process *process)
 {
+    for (unsigned int i = 0; i < process->further_count; i++)
+        if (process->further[i].open && !process->further[i].to_workload)
+            return true;
     return process->streams[1].open || process->streams[2].open || process->terminal.open;
 }
 
@@ -302,17 +378,25 @@ void process_settle(struct process *process)
 {
     for (int i = 0; i < PROCESS_STREAMS; i++)
         stream_settle(&process->streams[i]);
+    for (unsigned int i = 0; i < process->further_count; i++)
+        stream_settle(&process->further[i]);
     terminal_settle(&process->terminal);
 }
 
 bool process_is_settled(const struct process *process)
 {
+    for (unsigned int i = 0; i < process->further_count; i++)
+        if (!stream_is_settled(&process->further[i]))
+            return false;
     return stream_is_settled(&process->streams[1]) && stream_is_settled(&process->streams[2]) &&
            terminal_is_settled(&process->terminal);
 }
 
 bool process_has_streams(const struct process *process)
 {
+    for (unsigned int i = 0; i < process->further_count; i++)
+        if (process->further[i].open)
+            return true;
     return process->streams[0].open || process_has_output(process);
 }
 
@@ -320,6 +404,8 @@ void process_cut_streams(struct process *process)
 {
     for (int i = 0; i < PROCESS_STREAMS; i++)
         stream_stop(&process->streams[i]);
+    for (unsigned int i = 0; i < process->further_count; i++)
+        stream_stop(&process->further[i]);
     terminal_stop(&process->terminal);
     io_close(&process->host[0]);
     io_close(&process->host[1]);
@@ -329,4 +415,7 @@ void process_close(struct process *process)
 {
     watch_close(&process->report);
     process_cut_streams(process);
+    free(process->further);
+    process->further = NULL;
+    process->further_count = 0;
 }

@@ -36,6 +36,8 @@ struct process {
     uint16_t rows, columns; /* of the terminal, in case it is changed before there is one */
     struct watch report;
     struct stream streams[PROCESS_STREAMS];
+    struct stream *further; /* of descriptors 3, 4 …; a socket is the workload's alone */
+    unsigned int further_count;
     struct terminal terminal;
     int host[2]; /* connections that wait for the terminal; -1: none */
 };
@@ -83,6 +85,9 @@ int process_start_terminal(struct process *process, int epoll, int master,
 
 /* The size of the terminal, now or once there is one. */
 void process_resize(struct process *process, uint16_t rows, uint16_t columns);
+
+/* The first process has ended: nobody is left who would read. */
+void process_stop_input(struct process *process);
 
 /* Whether a byte of its output can still arrive at the host. */
 bool process_has_output(const struct process *process);

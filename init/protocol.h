@@ -89,7 +89,7 @@ enum field_tag {
     FIELD_TEXT = 2,       /* string: one line for people */
     FIELD_STATUS = 3,     /* u64: 0..255, 128 + signal when signalled */
     FIELD_PROCESS = 4,    /* u64: 0 is the container's first process */
-    FIELD_STREAM = 5,     /* u64: 0 stdin, 1 stdout, 2 stderr */
+    FIELD_STREAM = 5,     /* u64: 0 stdin, 1 stdout, 2 stderr; from 3 on FIELD_DESCRIPTORs */
     FIELD_SIGNAL = 6,     /* u64: Linux signal number */
     FIELD_RELEASE = 7,    /* string: uname -r of the guest */
     FIELD_TIME = 8,       /* u64: CLOCK_REALTIME, ns */
@@ -140,6 +140,7 @@ enum field_tag {
     FIELD_SCHEDULER = 56,         /* bytes: struct sched_attr of sched_setattr(2) */
     FIELD_IO_PRIORITY = 57,       /* u64: as ioprio_set(2) takes it */
     FIELD_PERSONALITY = 58,       /* u64: as personality(2) takes it */
+    FIELD_DESCRIPTOR = 59, /* u64, repeated: enum descriptor_kind of its descriptor 3, 4 … */
 
     /* MESSAGE_CONTAINER: the surroundings */
     FIELD_ID = 64,            /* string: the container's id */
@@ -225,6 +226,19 @@ enum field_tag {
 /* RFC 1035 §4.1.1, §4.2.2: a message is a header at least, and at most what TCP can say. */
 #define RESOLVER_MESSAGE_MIN 12u
 #define RESOLVER_MESSAGE_MAX 65535u
+
+/*
+ * What a process has beyond its standard streams. Each is the stream of its own number, with or
+ * without a terminal.
+ */
+enum descriptor_kind {
+    DESCRIPTOR_INPUT = 0,  /* a pipe that the process reads */
+    DESCRIPTOR_OUTPUT = 1, /* a pipe that it writes */
+    DESCRIPTOR_SOCKET = 2, /* a stream socket: the connection itself, bytes go both ways */
+};
+
+/* How many FIELD_DESCRIPTORs a process may have. */
+#define PROTOCOL_DESCRIPTORS_MAX 56u
 
 struct protocol_header {
     uint16_t type;      /* enum message_type */

@@ -101,14 +101,35 @@ static int step_session(struct child *child, struct failure *failure)
     return 0;
 }
 
-/* No descriptors but its own. */
+static int count_further(const struct child *child)
+{
+    return (int)child->process->descriptors.count;
+}
+
+/* No descriptors but its own. Those from 3 on are closed by what it executes on the way (hooks). */
 static int step_stdio(struct child *child, struct failure *failure)
 {
+    int next = 3 + count_further(child);
+
     for (int i = 0; i < 3; i++)
         if (child->stdio[i] >= 0 && dup2(child->stdio[i], i) < 0)
             return failure_errno(failure, "stdio %d", i);
-    if (close_range(child->plan ? CHILD_JOIN_FD : CHILD_JOIN_FD + 1, ~0U, 0) < 0)
+    for (int i = 3; i < next; i++)
+        if (dup3(child->further[i - 3], i, O_CLOEXEC) < 0)
+            return failure_errno(failure, "descriptor %d", i);
+    if (next < CHILD_REPORT_FD &&
+        close_range((unsigned int)next, (unsigned int)CHILD_REPORT_FD - 1, 0) < 0)
         return failure_errno(failure, "close descriptors");
+    if (close_range((unsigned int)(child->plan ? CHILD_JOIN_FD : CHILD_JOIN_FD + 1), ~0U, 0) < 0)
+        return failure_errno(failure, "close descriptors");
+    return 0;
+}
+
+int child_keep_descriptors(struct child *child, struct failure *failure)
+{
+    for (int i = 3; i < 3 + count_further(child); i++)
+        if (fcntl(i, F_SETFD, 0) < 0)
+            return failure_errno(failure, "descriptor %d", i);
     return 0;
 }
 
@@ -123,7 +144,7 @@ static int run_steps(child_step *const *steps, struct child *child, struct failu
     return ret;
 }
 
-/* The workload's ends may have any numbers, 0 to 4 too: first out of the way, then in place. */
+/* The workload's ends may have any numbers: first out of the way, then in place. */
 static int place_descriptors(struct child *child)
 {
     const struct workload *given = child->given;
@@ -131,6 +152,8 @@ static int place_descriptors(struct child *child)
 
     for (int i = 0; i < 3; i++)
         child->stdio[i] = fcntl(given->stdio[i], F_DUPFD_CLOEXEC, CHILD_JOIN_FD + 1);
+    for (int i = 0; i < count_further(child); i++)
+        child->further[i] = fcntl(given->further[i], F_DUPFD_CLOEXEC, CHILD_JOIN_FD + 1);
     if (given->report != CHILD_REPORT_FD && dup3(given->report, CHILD_REPORT_FD, O_CLOEXEC) < 0)
         return -errno;
     if (join >= 0 && dup3(join, CHILD_JOIN_FD, O_CLOEXEC) < 0)

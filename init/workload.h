@@ -8,6 +8,7 @@
 #include "init/failure.h"
 #include "init/mounts.h"
 #include "init/plan.h"
+#include "init/protocol.h"
 
 /*
  * What the child tells init, one packet each. The first process of a container waits for a byte
@@ -32,7 +33,8 @@ struct workload {
     uint32_t number; /* of the container */
     int report;      /* SOCK_SEQPACKET to init; end of file there means the exec succeeded */
     int stdio[3];    /* the workload's ends of its standard streams; -1: a terminal */
-    int join;        /* pidfd of the container's first process, to join it; else -1 */
+    int further[PROTOCOL_DESCRIPTORS_MAX]; /* those of process->descriptors */
+    int join; /* pidfd of the container's first process, to join it; else -1 */
     bool user_namespace, time_namespace; /* the container has them */
 };
 

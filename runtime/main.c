@@ -11,6 +11,7 @@
 #include "commands/command.h"
 #include "commands/options.h"
 #include "lib/log.h"
+#include "oci/descriptors.h"
 #include "oci/rootless.h"
 #include "oci/settings.h"
 
@@ -76,6 +77,7 @@ static int settle_inherited(void)
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
         if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) != fd)
             return -1;
+    descriptors_note();
     (void)close_range(STDERR_FILENO + 1, ~0u, CLOSE_RANGE_CLOEXEC);
     (void)signal(SIGCHLD, SIG_DFL);
     return 0;

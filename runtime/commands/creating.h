@@ -38,19 +38,12 @@ struct creating {
           0,                                                                                          \
           OPTION_STRING,                                                                              \
           "N",                                                                                        \
-          "must be 0: descriptors cannot enter a VM",                                                 \
+          "give the process descriptors 3 to 2+N, too",                                                 \
           &(options)->preserve_fds },                                                                 \
         { "no-pivot", 0, OPTION_IGNORED_FLAG, NULL, "accepted, without effect", NULL },               \
     {                                                                                                 \
         "no-new-keyring", 0, OPTION_IGNORED_FLAG, NULL, "accepted, without effect", NULL              \
     }
-
-/**
- * creating_check_descriptors() - refuse what would need open files of the host in the guest.
- * @preserve_fds: --preserve-fds, or NULL.
- * Return: 0, or -ENOTSUP naming --preserve-fds or LISTEN_FDS.
- */
-int creating_check_descriptors(const char *preserve_fds, struct error *err);
 
 /**
  * creating_run() - make the container @id.

@@ -2,7 +2,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "commands/creating.h"
+#include "commands/command.h"
+#include "commands/options.h"
 #include "lib/log.h"
 #include "oci/exec.h"
 
@@ -11,16 +12,12 @@
 
 struct exec_options {
     struct option_list env, caps, groups;
-    const char *apparmor, *label, *cgroup, *preserve_fds;
+    const char *apparmor, *label, *cgroup;
     struct exec_request request;
 };
 
 static int check(const struct exec_options *options, struct error *err)
 {
-    int ret = creating_check_descriptors(options->preserve_fds, err);
-
-    if (ret < 0)
-        return ret;
     /* Control groups inside the machine are the guest's, and every container has one. */
     if (options->cgroup && options->cgroup[0] && options->cgroup[1])
         return error_set(err, ENOTSUP,
@@ -69,8 +66,8 @@ int command_exec(const struct context *context, const struct command *self, int 
         { "no-new-privs", 0, OPTION_MAYBE, NULL, "set no_new_privs", &request->no_new_privileges },
         { "ignore-paused", 0, OPTION_FLAG, NULL, "accepted: a paused VM cannot run anything",
           &request->ignore_paused },
-        { "preserve-fds", 0, OPTION_STRING, "N", "must be 0: descriptors cannot enter a VM",
-          &options.preserve_fds },
+        { "preserve-fds", 0, OPTION_STRING, "N", "give it descriptors 3 to 2+N, too",
+          &request->preserve_fds },
         { "cgroup", 0, OPTION_STRING, "PATH", "must be / when given", &options.cgroup },
         { "apparmor", 0, OPTION_STRING, "PROFILE", "accepted, without effect", &options.apparmor },
         { "process-label", 0, OPTION_STRING, "LABEL", "accepted, without effect", &options.label },

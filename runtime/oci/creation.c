@@ -89,7 +89,8 @@ static int decide(struct creation *c, struct error *err)
     struct plan_request request = { .id = c->request->id,
                                     .bundle = c->bundle,
                                     .driver = driver(c),
-                                    .notify = c->request->notify_socket };
+                                    .notify = c->request->notify_socket,
+                                    .descriptors = c->request->descriptors };
     int ret;
 
     if (!realpath(c->request->bundle, c->bundle))

@@ -6,17 +6,19 @@
 
 #include "lib/error.h"
 #include "oci/container.h"
+#include "oci/descriptors.h"
 
 struct creation_request {
     const char *root;          /* state root */
     const char *host_settings; /* the host's settings file */
     const char *id;
-    const char *bundle;         /* as given */
-    const char *config;         /* config.json's path; NULL: in the bundle */
-    const char *pid_file;       /* NULL: none */
-    const char *console_socket; /* NULL: none */
-    const char *notify_socket;  /* the engine's NOTIFY_SOCKET; NULL: nobody waits */
-    bool detach;                /* nobody stays who could relay a terminal */
+    const char *bundle;                    /* as given */
+    const char *config;                    /* config.json's path; NULL: in the bundle */
+    const char *pid_file;                  /* NULL: none */
+    const char *console_socket;            /* NULL: none */
+    const char *notify_socket;             /* the engine's NOTIFY_SOCKET; NULL: nobody waits */
+    const struct descriptors *descriptors; /* what the process has beyond its stdio */
+    bool detach;                           /* nobody stays who could relay a terminal */
     bool systemd_cgroup, no_cgroup;
     bool rootless; /* a control group that may not be made is done without */
 };

@@ -42,13 +42,15 @@ static int check_status(const struct container *container, const struct exec_req
 
 /* Return: a sealed file with the MESSAGE_EXEC, or -errno. */
 static int write_message(const struct spec *config, const struct spec_process *process,
-                         struct error *err)
+                         const struct descriptors *further, struct error *err)
 {
     struct protocol_writer writer = { 0 };
     int ret;
 
     protocol_begin(&writer, MESSAGE_EXEC, 0, 0);
     ret = plan_put_process(&writer, config, process, err);
+    if (ret == 0)
+        descriptors_put(&writer, further);
     if (ret == 0 && protocol_finish(&writer) < 0)
         ret = error_set(err, E2BIG, "arguments and environment are larger than %u bytes together",
                         PROTOCOL_LENGTH_MAX);
@@ -85,7 +87,7 @@ static int prepare(const struct exec_request *request, const struct container *c
         process->console_columns = size.ws_col;
     }
     if (ret == 0)
-        ret = write_message(&config, process, err);
+        ret = write_message(&config, process, &proxy->further, err);
     if (ret >= 0 && process) {
         proxy->message = ret;
         proxy->terminal = process->terminal;
@@ -220,11 +222,13 @@ int exec_run(const struct exec_request *request, int *status, struct error *err)
                                 .master = -1,
                                 .control = -1,
                                 .signals = -1 };
-    struct container container;
-    int ret = container_open(request->root, request->id, &container, err);
+    struct container container = { .parent = -1, .directory = -1 };
+    int ret = descriptors_take(request->preserve_fds, false, &proxy.further, err);
 
     *status = 0;
     proxy.container = &container;
+    if (ret == 0)
+        ret = container_open(request->root, request->id, &container, err);
     if (ret == 0)
         ret = check_status(&container, request, err);
     if (ret == 0)

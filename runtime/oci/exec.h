@@ -14,6 +14,7 @@
 
 #include "lib/error.h"
 #include "oci/container.h"
+#include "oci/descriptors.h"
 #include "oci/spec.h"
 
 /* What a proxy ends with when its machine does: as if the process had been killed. */
@@ -35,6 +36,7 @@ struct exec_request {
 
     bool detach, ignore_paused;
     const char *pid_file, *console_socket, *pidfd_socket;
+    const char *preserve_fds; /* how many, as text */
 };
 
 /**
@@ -63,8 +65,9 @@ struct exec_proxy {
     bool terminal;          /* the process has one */
     uint32_t rows, columns; /* its size at first */
     const char *console_socket;
-    int slave, master;    /* the terminal; the master only in the foreground */
-    int control, signals; /* connection to vmrt-vmm, signalfd */
+    struct descriptors further; /* beyond stdio; closed once the guest has them */
+    int slave, master;          /* the terminal; the master only in the foreground */
+    int control, signals;       /* connection to vmrt-vmm, signalfd */
 };
 
 /**

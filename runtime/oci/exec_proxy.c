@@ -48,17 +48,23 @@ static int make_terminal(struct exec_proxy *proxy, struct error *err)
 static int ask_exec(struct exec_proxy *proxy, struct error *err)
 {
     struct protocol_writer request = { 0 };
-    const int stdio[] = { proxy->message, STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO };
-    const int terminal[] = { proxy->message, proxy->slave };
+    int fds[4 + PROTOCOL_DESCRIPTORS_MAX] = { proxy->message, STDIN_FILENO, STDOUT_FILENO,
+                                              STDERR_FILENO };
+    size_t count = proxy->terminal ? 2 : 4;
     struct control_answer answer;
     int ret;
+
+    if (proxy->terminal)
+        fds[1] = proxy->slave;
+    memcpy(fds + count, proxy->further.fds, proxy->further.count * sizeof(fds[0]));
+    count += proxy->further.count;
 
     protocol_begin(&request, CONTROL_EXEC, 0, 0);
     protocol_put_u64(&request, FIELD_TERMINAL, proxy->terminal);
     /* Looking for the program and executing it may take the guest any time. */
-    ret = control_exchange(proxy->control, &request, proxy->terminal ? terminal : stdio,
-                           proxy->terminal ? 2 : 4, -1, &answer);
+    ret = control_exchange(proxy->control, &request, fds, count, -1, &answer);
     free(request.data);
+    descriptors_close(&proxy->further);
     if (ret == -ENOTCONN)
         return error_set(err, ESRCH, "container not running");
     if (ret < 0)

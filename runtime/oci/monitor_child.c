@@ -100,6 +100,15 @@ static int enter_namespaces(const struct plan *plan, struct error *err)
     return 0;
 }
 
+static void describe_descriptors(const struct plan *plan, struct plan_descriptors *out)
+{
+    for (size_t i = 0; plan->descriptors && i < plan->descriptors->count; i++) {
+        out->fds[i] = plan->descriptors->fds[i];
+        out->kinds[i] = plan->descriptors->kinds[i];
+        out->count++;
+    }
+}
+
 /* Fills in what only exists in this process: descriptors. Strings stay the plan's. */
 static int describe_machine(const struct monitor_request *request, const struct rootfs *rootfs,
                             int ready, struct vm_plan *vm, struct error *err)
@@ -123,6 +132,7 @@ static int describe_machine(const struct monitor_request *request, const struct 
     vm->ready_fd = ready;
     vm->notify_fd = request->notify;
     vm->terminal = request->terminal >= 0;
+    describe_descriptors(plan, &vm->descriptors);
     vm->log_fd = log_fd();
     vm->log_json = log_is_json();
     vm->console = request->files->console >= 0           ? CONSOLE_FD
@@ -180,6 +190,9 @@ static int keep_descriptors(const struct vm_plan *vm, int plan_fd, struct error 
     for (uint32_t i = 0; i < vm->share_count; i++)
         if (fcntl(vm->shares[i].fd, F_SETFD, 0) < 0)
             return error_set_errno(err, "share %u", i);
+    for (uint32_t i = 0; i < vm->descriptors.count; i++)
+        if (fcntl(vm->descriptors.fds[i], F_SETFD, 0) < 0)
+            return error_set_errno(err, "descriptor %d", vm->descriptors.fds[i]);
     return 0;
 }
 

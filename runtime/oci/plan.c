@@ -136,6 +136,7 @@ int plan_make(const struct spec *spec, const struct settings *settings,
     plan->id = request->id;
     plan->bundle = request->bundle;
     plan->notify = request->notify;
+    plan->descriptors = request->descriptors;
     plan->kernel =
         settings->values[SETTING_KERNEL].text[0] ? settings->values[SETTING_KERNEL].text : NULL;
     plan->kernel_args = settings->values[SETTING_KERNEL_ARGS].text[0]

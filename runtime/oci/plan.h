@@ -14,6 +14,7 @@
 #include "lib/arena.h"
 #include "lib/error.h"
 #include "oci/cgroup.h"
+#include "oci/descriptors.h"
 #include "oci/settings.h"
 #include "oci/spec.h"
 
@@ -83,7 +84,8 @@ struct plan {
     /* The host's may not be entered from the caller's user namespace, as podman cp would. */
     bool pid_namespace;
     bool notify;
-    const char *cgroup_path; /* as cgroup_create() takes it */
+    const struct descriptors *descriptors; /* beyond stdio; NULL: none */
+    const char *cgroup_path;               /* as cgroup_create() takes it */
     struct cgroup_limits limits;
 
     struct plan_mount *mounts;
@@ -102,6 +104,7 @@ struct plan_request {
     const char *id;
     const char *bundle; /* absolute */
     enum cgroup_driver driver;
+    const struct descriptors *descriptors; /* what the process has beyond its stdio; NULL: none */
     bool notify; /* the engine waits on NOTIFY_SOCKET: the workload gets one */
 };
 

@@ -122,6 +122,8 @@ int plan_guest(struct plan *plan, struct error *err)
     ret = plan_put_process(writer, spec, &spec->process, err);
     if (ret < 0)
         return ret;
+    if (plan->descriptors)
+        descriptors_put(writer, plan->descriptors);
     protocol_put_string(writer, FIELD_ID, plan->id);
     protocol_put_string(writer, FIELD_HOSTNAME, plan->hostname);
     if (spec->domainname && spec->domainname[0])

@@ -27,7 +27,8 @@ enum control_type {
     /*
      * SCM_RIGHTS: a memfd that holds one MESSAGE_EXEC (its process number and sequence are filled
      * in by vmrt-vmm), then stdin, stdout, stderr; or only the terminal when FIELD_TERMINAL is 1 in
-     * the message. A stream that is closed is given as /dev/null.
+     * the message; then one for each FIELD_DESCRIPTOR. A stream that is closed is given as
+     * /dev/null.
      */
     CONTROL_EXEC = 67,
     CONTROL_EXITED = 68, /* to the proxy: FIELD_STATUS 0..255 */

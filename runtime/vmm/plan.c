@@ -153,6 +153,35 @@ static int parse_shares(const struct json *json, struct vm_plan *plan, struct er
     return 0;
 }
 
+static int parse_descriptors(const struct json *json, struct vm_plan *plan, struct error *err)
+{
+    struct plan_descriptors *descriptors = &plan->descriptors;
+    size_t count = json_length(json);
+    int ret = json_expect_array(json, err);
+
+    if (ret == 0 && count > PROTOCOL_DESCRIPTORS_MAX)
+        ret = json_fail(json, err, EINVAL, "expected at most %u descriptors, found %zu",
+                        PROTOCOL_DESCRIPTORS_MAX, count);
+    if (ret == 0 && descriptors->count)
+        ret = json_fail(json, err, EINVAL, "given twice");
+    for (size_t i = 0; i < count && ret == 0; i++) {
+        struct json element = json_element(json, i);
+        struct json fd = json_member(&element, "fd");
+        struct json kind = json_member(&element, "kind");
+        uint64_t number = UINT64_MAX;
+
+        descriptors->fds[i] = -1;
+        ret = parse_fd(&fd, &descriptors->fds[i], err);
+        if (ret == 0)
+            ret = json_uint(&kind, DESCRIPTOR_SOCKET, &number, err);
+        if (ret == 0 && (descriptors->fds[i] < 0 || number == UINT64_MAX))
+            ret = json_fail(&element, err, EINVAL, "expected \"fd\" and \"kind\"");
+        descriptors->kinds[i] = (uint8_t)number;
+        descriptors->count++;
+    }
+    return ret;
+}
+
 static int parse_affinity(const struct json *json, struct vm_plan *plan, struct error *err)
 {
     size_t count = json_length(json);
@@ -229,6 +258,8 @@ static int parse_member(const char *name, const struct json *value, struct vm_pl
 {
     if (strcmp(name, "shares") == 0)
         return parse_shares(value, plan, err);
+    if (strcmp(name, "descriptors") == 0)
+        return parse_descriptors(value, plan, err);
     if (strcmp(name, "affinity") == 0)
         return parse_affinity(value, plan, err);
     if (strcmp(name, "console") == 0)
@@ -304,6 +335,17 @@ int plan_format(const struct vm_plan *plan, char **text, struct error *err)
         yajl_gen_array_open(gen);
         for (uint32_t i = 0; i < plan->affinity_count; i++)
             yajl_gen_integer(gen, plan->affinity[i]);
+        yajl_gen_array_close(gen);
+    }
+    if (plan->descriptors.count) {
+        json_put_key(gen, "descriptors");
+        yajl_gen_array_open(gen);
+        for (uint32_t i = 0; i < plan->descriptors.count; i++) {
+            yajl_gen_map_open(gen);
+            json_put_int(gen, "fd", plan->descriptors.fds[i]);
+            json_put_int(gen, "kind", plan->descriptors.kinds[i]);
+            yajl_gen_map_close(gen);
+        }
         yajl_gen_array_close(gen);
     }
     json_put_key(gen, "shares");

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "init/protocol.h"
 #include "lib/error.h"
 
 #define PLAN_SHARES_MAX     256
@@ -25,6 +26,13 @@ struct plan_share {
     char *path;    /* NULL when fd is given */
     int fd;        /* O_PATH descriptor or detached mount; -1 when path is given */
     bool readonly; /* refused by the server whatever the guest asks */
+};
+
+/* What the first process has beyond its stdio. */
+struct plan_descriptors {
+    int fds[PROTOCOL_DESCRIPTORS_MAX];
+    uint8_t kinds[PROTOCOL_DESCRIPTORS_MAX]; /* enum descriptor_kind */
+    uint32_t count;
 };
 
 enum plan_console {
@@ -58,6 +66,7 @@ struct vm_plan {
     int notify_fd;      /* datagram socket connected to the engine's NOTIFY_SOCKET; -1: none */
     bool terminal;      /* descriptor 0 is the first process's terminal, and this process's own */
     uint32_t files_max; /* files the guest may know before it is told to forget some; 0: many */
+    struct plan_descriptors descriptors;
     uint32_t exhaust_mib; /* memory to use up when the guest ran out of its own; 0: none */
     uint32_t *affinity;   /* vCPU i runs on CPU affinity[i] of the host; NULL: wherever it may */
     uint32_t affinity_count;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "init/protocol.h"
 #include "lib/fd.h"
 
 /* Streams of a process with a terminal: to it and from it. */
@@ -12,60 +13,103 @@
 
 static void destroy(struct processes *processes, struct process *process)
 {
-    for (int i = 0; i < STREAM_COUNT; i++) {
+    for (unsigned int i = 0; i < process->slots; i++) {
         processes->stream_count -= process->streams[i].stream != NULL;
         stream_close(process->streams[i].stream);
     }
     free(process);
 }
 
-static int open_streams(struct processes *processes, struct process *process, int *fds,
-                        bool terminal, enum stream_ownership ownership, struct error *err)
+static int open_stream(struct processes *processes, struct process *process, unsigned int slot,
+                       struct stream_config *config, struct error *err)
 {
-    unsigned int count = terminal ? TERMINAL_STREAMS : STREAM_COUNT;
-
-    for (unsigned int i = 0; i < count; i++) {
-        struct stream_config config = {
-            .loop = processes->loop,
-            .input = i == 0,
-            .fd = terminal ? fds[0] : fds[i],
-            .ownership = ownership,
-            .proc_fd = processes->proc_fd,
-        };
-
-        /* A terminal is there for both of its streams, and stderr for reports. */
-        if ((terminal && i == 0) || config.fd == STDERR_FILENO)
-            config.ownership = STREAM_KEEP;
-        process->streams[i].stream = stream_open(&config);
-        if (config.ownership == STREAM_TAKE)
-            fds[terminal ? 0 : i] = -1;
-        if (!process->streams[i].stream)
-            return error_set_errno(err, "stdio descriptor %u", i);
-        processes->stream_count++;
-    }
+    config->loop = processes->loop;
+    config->proc_fd = processes->proc_fd;
+    process->streams[slot].stream = stream_open(config);
+    if (!process->streams[slot].stream)
+        return error_set_errno(err, "descriptor %u", slot);
+    processes->stream_count++;
     return 0;
 }
 
-struct process *processes_add(struct processes *processes, const int *fds, bool terminal,
-                              enum stream_ownership ownership, struct error *err)
+static int open_stdio(struct processes *processes, struct process *process,
+                      const struct process_descriptors *descriptors, int *fds, struct error *err)
 {
-    unsigned int count = terminal ? TERMINAL_STREAMS : STREAM_COUNT;
-    struct process *process = NULL, **end = &processes->first;
-    int left[STREAM_COUNT] = { -1, -1, -1 };
+    bool terminal = descriptors->terminal;
+    int ret = 0;
 
-    memcpy(left, fds, (terminal ? 1 : STREAM_COUNT) * sizeof(*fds));
-    processes_sweep(processes);
-    if (processes->stream_count + count > PROCESSES_STREAMS_MAX)
+    for (unsigned int i = 0; i < (terminal ? TERMINAL_STREAMS : STREAM_COUNT) && ret == 0; i++) {
+        int *fd = terminal ? &fds[0] : &fds[i];
+        struct stream_config config = { .input = i == 0,
+                                        .fd = *fd,
+                                        .ownership = descriptors->ownership };
+
+        /* A terminal is there for both of its streams, and stderr for reports. */
+        if ((terminal && i == 0) || *fd == STDERR_FILENO)
+            config.ownership = STREAM_KEEP;
+        if (config.ownership == STREAM_TAKE)
+            *fd = -1;
+        ret = open_stream(processes, process, i, &config, err);
+    }
+    return ret;
+}
+
+static int open_further(struct processes *processes, struct process *process,
+                        const struct process_descriptors *descriptors, int *fds, struct error *err)
+{
+    int ret = 0;
+
+    for (unsigned int i = 0; i < descriptors->further && ret == 0; i++) {
+        struct stream_config config = { .input = descriptors->kinds[i] == DESCRIPTOR_INPUT,
+                                        .both = descriptors->kinds[i] == DESCRIPTOR_SOCKET,
+                                        .fd = steal_fd(&fds[i]),
+                                        .ownership = STREAM_TAKE };
+
+        ret = open_stream(processes, process, STREAM_COUNT + i, &config, err);
+    }
+    return ret;
+}
+
+static struct process *add(struct processes *processes,
+                           const struct process_descriptors *descriptors, int *fds,
+                           struct error *err)
+{
+    unsigned int slots = STREAM_COUNT + (unsigned int)descriptors->further;
+    size_t standard = descriptors->terminal ? 1 : STREAM_COUNT;
+    struct process *process;
+
+    if (processes->stream_count + slots > PROCESSES_STREAMS_MAX) {
         error_set(err, EAGAIN, "too many processes: their streams would be more than %u",
                   PROCESSES_STREAMS_MAX);
-    else if (!(process = calloc(1, sizeof(*process))))
-        error_set(err, ENOMEM, "out of memory");
-    if (process && open_streams(processes, process, left, terminal, ownership, err) < 0) {
-        destroy(processes, process);
-        process = NULL;
+        return NULL;
     }
+    process = calloc(1, sizeof(*process) + slots * sizeof(process->streams[0]));
     if (!process) {
-        for (int i = 0; ownership == STREAM_TAKE && i < STREAM_COUNT; i++)
+        error_set(err, ENOMEM, "out of memory");
+        return NULL;
+    }
+    process->slots = slots;
+    if (open_stdio(processes, process, descriptors, fds, err) < 0 ||
+        open_further(processes, process, descriptors, fds + standard, err) < 0) {
+        destroy(processes, process);
+        return NULL;
+    }
+    return process;
+}
+
+struct process *processes_add(struct processes *processes,
+                              const struct process_descriptors *descriptors, struct error *err)
+{
+    size_t count = process_descriptor_count(descriptors);
+    size_t standard = count - descriptors->further;
+    int left[STREAM_COUNT + PROTOCOL_DESCRIPTORS_MAX];
+    struct process *process, **end = &processes->first;
+
+    memcpy(left, descriptors->fds, count * sizeof(left[0]));
+    processes_sweep(processes);
+    process = add(processes, descriptors, left, err);
+    if (!process) {
+        for (size_t i = descriptors->ownership == STREAM_TAKE ? 0 : standard; i < count; i++)
             fd_close(&left[i]);
         return NULL;
     }
@@ -92,7 +136,7 @@ static bool is_over(const struct process *process)
 {
     if (!process->drained || process->number == 0)
         return false;
-    for (int i = 0; i < STREAM_COUNT; i++)
+    for (unsigned int i = 0; i < process->slots; i++)
         if (process->streams[i].stream && stream_connected(process->streams[i].stream))
             return false;
     return true;
@@ -134,8 +178,8 @@ struct process_stream *processes_claimable(const struct processes *processes, ui
 {
     struct process *process = processes_find(processes, number);
 
-    if (!process || process->ended || stream >= STREAM_COUNT || !process->streams[stream].stream ||
-        process->streams[stream].claimed)
+    if (!process || process->ended || stream >= process->slots ||
+        !process->streams[stream].stream || process->streams[stream].claimed)
         return NULL;
     return &process->streams[stream];
 }
@@ -146,7 +190,7 @@ static void stream_idle(void *context)
 
     if (!process->finishing || process->drained)
         return;
-    for (int i = 0; i < STREAM_COUNT; i++)
+    for (unsigned int i = 0; i < process->slots; i++)
         if (process->streams[i].stream && !stream_finished(process->streams[i].stream))
             return;
     process->drained = true;
@@ -158,7 +202,7 @@ void process_finish(struct process *process,
 {
     process->settled = settled;
     process->settled_context = context;
-    for (int i = 0; i < STREAM_COUNT; i++)
+    for (unsigned int i = 0; i < process->slots; i++)
         if (process->streams[i].stream)
             stream_finish(process->streams[i].stream, stream_idle, process);
     /* Not before each of them knows what is due. */

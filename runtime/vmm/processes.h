@@ -13,8 +13,6 @@
 #include "vmm/loop.h"
 #include "vmm/stream.h"
 
-#define STREAM_COUNT 3 /* stdin, stdout, stderr */
-
 /* Streams of all processes together: with the control and nameless connections all the guest can
  * have. */
 #define PROCESSES_STREAMS_MAX (VSOCK_CONNECTIONS_MAX - 96u)
@@ -44,7 +42,6 @@ struct process_stream {
 
 struct process {
     uint32_t number;
-    struct process_stream streams[STREAM_COUNT];
     struct process_owner owner; /* exited NULL: nobody waits for it */
     bool running;               /* its exec has succeeded */
     bool ended;                 /* EXIT has come */
@@ -56,7 +53,24 @@ struct process {
     void (*settled)(void *context, struct process *process);
     void *settled_context;
     struct process *next;
+    unsigned int slots; /* of `streams`: STREAM_COUNT and one for each further descriptor */
+    struct process_stream streams[];
 };
+
+/* What a process has of the host's. */
+struct process_descriptors {
+    const int *fds; /* stdin, stdout, stderr, or one terminal; then the further ones */
+    bool terminal;
+    enum stream_ownership ownership; /* of the standard streams; the others are taken */
+    const uint8_t *kinds;            /* enum descriptor_kind of each further one */
+    size_t further;
+};
+
+/* How many descriptors at `fds` there are to be. */
+static inline size_t process_descriptor_count(const struct process_descriptors *descriptors)
+{
+    return (descriptors->terminal ? 1 : STREAM_COUNT) + descriptors->further;
+}
 
 struct processes {
     struct loop *loop;
@@ -68,12 +82,11 @@ struct processes {
 
 /**
  * processes_add() - a process that is expected.
- * @fds: stdin, stdout, stderr, or with @terminal one that is used both ways.
- * @ownership: of these; STREAM_TAKE: closed on failure as well.
+ * @descriptors: those taken over are closed on failure as well.
  * Return: the process, or NULL with @err; -EAGAIN when there are too many.
  */
-struct process *processes_add(struct processes *processes, const int *fds, bool terminal,
-                              enum stream_ownership ownership, struct error *err);
+struct process *processes_add(struct processes *processes,
+                              const struct process_descriptors *descriptors, struct error *err);
 /* Breaks the streams of the process and forgets it. Not from one of its own callbacks. */
 void processes_remove(struct processes *processes, struct process *process);
 /* Forgets those that have ended and whose streams are over. */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 
 #include "vmm/virtio/fs/syscalls.h"
 #include "vmm/virtio/net_syscalls.h"
@@ -46,8 +47,9 @@
  * Streams of a process that is executed later: recvmsg brings their descriptors, fstat (newfstatat
  * of nothing but a descriptor) tells what they are, openat opens pipes and terminals anew through
  * /proc/self/fd, fcntl duplicates the others. openat neither creates nor truncates, and waits for
- * nothing. pread64 reads the description of the process. Timers: timer_settime stops vCPUs,
- * timerfd_settime lets the loop come back. Network devices are made when their interfaces appear.
+ * nothing; shutdown passes on that the guest did it to a socket. pread64 reads the description of
+ * the process. Timers: timer_settime stops vCPUs, timerfd_settime lets the loop come back. Network
+ * devices are made when their interfaces appear.
  */
 #define MAIN_SYSCALLS(ALLOW, ALLOW_IF)                   \
     COMMON_SYSCALLS(ALLOW, ALLOW_IF)                     \
@@ -61,6 +63,7 @@
     ALLOW(recvfrom)                                      \
     ALLOW(recvmsg)                                       \
     ALLOW(sendto)                                        \
+    ALLOW_IF(shutdown, 1, ANY_BITS, SHUT_WR)             \
     ALLOW(timer_settime)                                 \
     ALLOW(timerfd_settime)                               \
     ALLOW(writev)                                        \

@@ -248,15 +248,25 @@ static int count_plan(struct session *session, struct error *err)
 
 static int prepare(struct session *session, struct error *err)
 {
-    static const int stdio[STREAM_COUNT] = { STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO };
     const struct session_config *config = &session->config;
+    int fds[STREAM_COUNT + PROTOCOL_DESCRIPTORS_MAX] = { STDIN_FILENO, STDOUT_FILENO,
+                                                         STDERR_FILENO };
+    const struct process_descriptors descriptors = {
+        .fds = fds,
+        .terminal = config->terminal,
+        .ownership = config->terminal ? STREAM_KEEP : STREAM_HOLD,
+        .kinds = config->further_kinds,
+        .further = config->further_count,
+    };
     int ret = count_plan(session, err);
 
     if (ret < 0)
         return ret;
     session->next_sequence = SEQUENCE_PLAN + session->plan_count + 1;
-    session->first = processes_add(&session->processes, stdio, config->terminal,
-                                   config->terminal ? STREAM_KEEP : STREAM_HOLD, err);
+    if (config->further_count)
+        memcpy(fds + (config->terminal ? 1 : STREAM_COUNT), config->further,
+               config->further_count * sizeof(fds[0]));
+    session->first = processes_add(&session->processes, &descriptors, err);
     if (!session->first)
         return -err->code;
     session->grace_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);

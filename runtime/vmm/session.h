@@ -37,11 +37,14 @@ struct session_config {
     struct loop *loop;
     const uint8_t *guest_plan; /* messages for init, concatenated; owned by the caller */
     size_t guest_plan_length;
-    bool has_shares; /* a virtio-fs device with SESSION_SHARE_TAG exists */
-    bool autostart;  /* start without being asked */
-    bool terminal;   /* descriptor 0 is a terminal and all of the first process's stdio */
-    int proc_fd;     /* /proc/self/fd, for stdio */
-    int notify_fd;   /* datagram socket for what the container says about its readiness; or -1 */
+    bool has_shares;    /* a virtio-fs device with SESSION_SHARE_TAG exists */
+    bool autostart;     /* start without being asked */
+    bool terminal;      /* descriptor 0 is a terminal and all of the first process's stdio */
+    const int *further; /* what it has beyond stdio; taken over */
+    const uint8_t *further_kinds; /* enum descriptor_kind of each */
+    size_t further_count;         /* at most PROTOCOL_DESCRIPTORS_MAX */
+    int proc_fd;                  /* /proc/self/fd, for stdio */
+    int notify_fd; /* datagram socket for what the container says about its readiness; or -1 */
     /* init said HELLO: attach late devices. Return: bit n set = bind slot n. May be NULL. */
     uint64_t (*attach_late)(void *context);
     /* The container is prepared, or @failure says why it cannot be. Once. May be NULL. */

@@ -135,8 +135,15 @@ void session_reclaim(struct session *session)
 
 /* ---- further processes ---- */
 
-/* Whether the message says that the process has a terminal. -EPROTO: it is no MESSAGE_EXEC. */
-static int read_exec(const struct session_exec *exec, bool *terminal)
+/* What the message says of a process's descriptors. */
+struct exec_orders {
+    bool terminal;
+    uint8_t kinds[PROTOCOL_DESCRIPTORS_MAX];
+    size_t further;
+};
+
+/* Return: 0, or -EPROTO: it is no MESSAGE_EXEC, or has more descriptors than there may be. */
+static int read_exec(const struct session_exec *exec, struct exec_orders *orders)
 {
     struct protocol_header header;
     struct protocol_reader fields;
@@ -148,10 +155,18 @@ static int read_exec(const struct session_exec *exec, bool *terminal)
         header.type != MESSAGE_EXEC || header.length != exec->length - PROTOCOL_HEADER_SIZE)
         return -EPROTO;
     fields = (struct protocol_reader) { exec->message + PROTOCOL_HEADER_SIZE, header.length };
-    *terminal = false;
-    while ((ret = protocol_next(&fields, &field)) == 1)
+    while ((ret = protocol_next(&fields, &field)) == 1) {
+        uint64_t kind;
+
         if (field.tag == FIELD_TERMINAL)
-            *terminal = protocol_u64(&field, &bad) == 1;
+            orders->terminal = protocol_u64(&field, &bad) == 1;
+        if (field.tag != FIELD_DESCRIPTOR)
+            continue;
+        kind = protocol_u64(&field, &bad);
+        if (kind > DESCRIPTOR_SOCKET || orders->further == PROTOCOL_DESCRIPTORS_MAX)
+            return -EPROTO;
+        orders->kinds[orders->further++] = (uint8_t)kind;
+    }
     return ret < 0 || bad ? -EPROTO : 0;
 }
 
@@ -204,17 +219,26 @@ void session_send_requests(struct session *session)
 static struct process *expect_process(struct session *session, const struct session_exec *exec,
                                       struct error *err)
 {
-    bool terminal = false;
+    struct exec_orders orders = { 0 };
+    struct process_descriptors descriptors = { .fds = exec->fds,
+                                               .ownership = STREAM_TAKE,
+                                               .kinds = orders.kinds };
+    int ret = read_exec(exec, &orders);
 
-    if (read_exec(exec, &terminal) < 0)
+    descriptors.terminal = orders.terminal;
+    descriptors.further = orders.further;
+    if (ret < 0)
         error_set(err, EPROTO, "expected one message that describes a process");
     else if (session->state >= SESSION_EXITED)
         error_set(err, EINVAL, "cannot exec in a stopped container");
-    else if (exec->fd_count != (terminal ? 1 : STREAM_COUNT))
+    else if (exec->fd_count != process_descriptor_count(&descriptors))
         error_set(err, EINVAL, "expected %s, found %zu descriptors",
-                  terminal ? "a terminal" : "stdin, stdout and stderr", exec->fd_count);
+                  orders.further    ? "as many as the process has"
+                  : orders.terminal ? "a terminal"
+                                    : "stdin, stdout and stderr",
+                  exec->fd_count);
     else
-        return processes_add(&session->processes, exec->fds, terminal, STREAM_TAKE, err);
+        return processes_add(&session->processes, &descriptors, err);
     for (size_t i = 0; i < exec->fd_count; i++)
         close(exec->fds[i]);
     return NULL;

@@ -24,11 +24,12 @@ struct stream {
     int fd;    /* what is read or written; -1: the host's side has ended */
     int given; /* the engine's descriptor, to be closed with it; -1: none */
     bool is_socket;
-    bool is_shared;    /* a pipe or terminal that could not be opened anew: it may block */
-    bool always_ready; /* regular files and the like, which epoll does not take */
-    bool waiting;      /* fd is being watched for readiness */
-    bool unwatched;    /* input: it hung up, so that the loop does not know it until it must */
-    bool guest_eof;    /* output: the guest will send no more */
+    struct stream *twin; /* of a socket that goes both ways: the other half */
+    bool is_shared;      /* a pipe or terminal that could not be opened anew: it may block */
+    bool always_ready;   /* regular files and the like, which epoll does not take */
+    bool waiting;        /* fd is being watched for readiness */
+    bool unwatched;      /* input: it hung up, so that the loop does not know it until it must */
+    bool guest_eof;      /* output: the guest will send no more */
     bool finishing;
     size_t due; /* output: bytes that had arrived at stream_finish() and are still here */
     struct vsock_connection *connection;
@@ -83,7 +84,7 @@ static int open_host(struct stream *stream, const struct stream_config *config)
     return stream->fd < 0 ? -errno : 0;
 }
 
-struct stream *stream_open(const struct stream_config *config)
+static struct stream *open_half(const struct stream_config *config)
 {
     struct stream *stream = calloc(1, sizeof(*stream));
     int ret;
@@ -112,11 +113,44 @@ struct stream *stream_open(const struct stream_config *config)
     return NULL;
 }
 
-/* The host's side is over. The engine's own descriptor goes too, so that the peer notices. */
+/* Two descriptors for the socket: each half is watched for what it waits for itself. */
+static struct stream *open_both(const struct stream_config *config)
+{
+    struct stream_config in = *config, out = *config;
+    struct stream *stream = NULL, *twin = NULL;
+
+    in.input = true;
+    in.ownership = STREAM_TAKE;
+    in.fd = fcntl(config->fd, F_DUPFD_CLOEXEC, 3);
+    out.input = false;
+    if (in.fd >= 0)
+        twin = open_half(&in);
+    if (twin)
+        stream = open_half(&out);
+    if (!stream) {
+        stream_close(twin);
+        return NULL;
+    }
+    stream->twin = twin;
+    twin->twin = stream;
+    return stream;
+}
+
+struct stream *stream_open(const struct stream_config *config)
+{
+    return config->both ? open_both(config) : open_half(config);
+}
+
+/*
+ * The host's side is over. The engine's own descriptor goes too, so that the peer notices. A socket
+ * whose other half goes on is shut down: the guest did so, it would have closed both else.
+ */
 static void end_host(struct stream *stream)
 {
     if (stream->fd >= 0)
         loop_remove(stream->loop, stream->fd);
+    if (stream->fd >= 0 && stream->guest_eof && stream->twin && stream->twin->fd >= 0)
+        shutdown(stream->fd, SHUT_WR);
     fd_close(&stream->fd);
     fd_close(&stream->given);
 }
@@ -127,8 +161,28 @@ static void break_guest(struct stream *stream)
     struct vsock_connection *connection = stream->connection;
 
     stream->connection = NULL;
+    if (stream->twin)
+        stream->twin->connection = NULL;
     if (connection)
         vsock_reset(connection);
+}
+
+/*
+ * Output: nobody reads any more. As long as there is input left in the other half the guest is to
+ * have that, and what it writes is dropped.
+ */
+static void lose_reader(struct stream *stream)
+{
+    end_host(stream);
+    if (!stream->twin || stream->twin->fd < 0)
+        break_guest(stream);
+}
+
+static void close_half(struct stream *stream)
+{
+    end_host(stream);
+    free(stream->buffer);
+    free(stream);
 }
 
 void stream_close(struct stream *stream)
@@ -136,9 +190,12 @@ void stream_close(struct stream *stream)
     if (!stream)
         return;
     break_guest(stream);
-    end_host(stream);
-    free(stream->buffer);
-    free(stream);
+    if (stream->twin) {
+        stream->twin->twin = NULL;
+        close_half(stream->twin);
+        stream->twin = NULL;
+    }
+    close_half(stream);
 }
 
 static void wait_ready(struct stream *stream, bool wait)
@@ -197,6 +254,8 @@ static bool fill(struct stream *stream)
     /* End of file; a read error (a terminal that hung up) ends the input as well. */
     end_host(stream);
     vsock_send_eof(stream->connection);
+    if (stream->twin && stream->twin->fd < 0 && !stream->twin->guest_eof)
+        break_guest(stream);
     return false;
 }
 
@@ -245,13 +304,24 @@ static size_t unread(const struct stream *stream)
     return stream->connection && !stream->input ? vsock_peek(stream->connection, &data) : 0;
 }
 
+/* Return: bytes that are done with, or -1 with errno set. */
+static ssize_t put_or_drop(struct stream *stream, const void *data, size_t length)
+{
+    if (stream->fd >= 0)
+        return put(stream, data, length);
+    if (stream->twin && stream->twin->fd >= 0)
+        return (ssize_t)length;
+    errno = EPIPE;
+    return -1;
+}
+
 static void pump_output(struct stream *stream)
 {
     const void *data;
     size_t length;
 
     while (stream->connection && (length = vsock_peek(stream->connection, &data)) > 0) {
-        ssize_t n = stream->fd >= 0 ? put(stream, data, length) : (errno = EPIPE, -1);
+        ssize_t n = put_or_drop(stream, data, length);
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -261,9 +331,10 @@ static void pump_output(struct stream *stream)
         }
         if (n < 0) {
             /* Nobody reads any more: the guest's writer shall get SIGPIPE, as on the host. */
-            end_host(stream);
-            break_guest(stream);
-            break;
+            lose_reader(stream);
+            if (!stream->connection)
+                break;
+            continue;
         }
         vsock_consume(stream->connection, (size_t)n);
         stream->due -= stream->due < (size_t)n ? stream->due : (size_t)n;
@@ -302,23 +373,32 @@ static void handle_ready(void *context, int fd, uint32_t events)
     }
     if (!stream->waiting && (events & (EPOLLHUP | EPOLLERR))) {
         /* The reader went away while there was nothing to write. */
-        end_host(stream);
-        break_guest(stream);
+        lose_reader(stream);
         settle_output(stream);
         return;
     }
     pump_output(stream);
 }
 
+static void begin_input(struct stream *stream)
+{
+    if (stream->fd < 0)
+        vsock_send_eof(stream->connection);
+    else
+        pump_input(stream);
+}
+
 void stream_connect(struct stream *stream, struct vsock_connection *connection)
 {
     stream->connection = connection;
-    if (!stream->input)
-        pump_output(stream);
-    else if (stream->fd < 0)
-        vsock_send_eof(connection);
+    if (stream->twin)
+        stream->twin->connection = connection;
+    if (stream->input)
+        begin_input(stream);
     else
-        pump_input(stream);
+        pump_output(stream);
+    if (stream->twin && stream->twin->connection)
+        begin_input(stream->twin);
 }
 
 bool stream_connected(const struct stream *stream)
@@ -344,10 +424,15 @@ void stream_writable(struct stream *stream)
 {
     if (stream->input)
         pump_input(stream);
+    else if (stream->twin)
+        pump_input(stream->twin);
 }
 
 void stream_half_closed(struct stream *stream, bool receive_closed)
 {
+    /* It closed the socket: so does this process, which is not to shut it down for others. */
+    if (stream->twin && receive_closed)
+        end_host(stream->twin);
     if (!stream->input) {
         stream->guest_eof = true;
         pump_output(stream);
@@ -360,6 +445,10 @@ void stream_half_closed(struct stream *stream, bool receive_closed)
 void stream_disconnected(struct stream *stream)
 {
     stream->connection = NULL;
+    if (stream->twin) {
+        stream->twin->connection = NULL;
+        end_host(stream->twin);
+    }
     end_host(stream);
     settle_output(stream);
 }

@@ -6,6 +6,9 @@
  * (the guest's credit is given back once the host has taken the bytes), end of file is passed on
  * both ways, and a reader that has gone away breaks the guest's stream so that its writer gets
  * SIGPIPE as it would on the host.
+ *
+ * A socket goes both ways over one connection: two halves, each with a descriptor of its own for
+ * the same socket, one of which is handed out and stands for both.
  */
 #ifndef VMRT_VMM_STREAM_H
 #define VMRT_VMM_STREAM_H
@@ -29,6 +32,7 @@ enum stream_ownership {
 struct stream_config {
     struct loop *loop;
     bool input; /* from the host to the guest */
+    bool both;  /* a stream socket; `input` has no meaning then */
     int fd;     /* the engine's descriptor; a closed one gives an ended stream */
     enum stream_ownership ownership;
     /*

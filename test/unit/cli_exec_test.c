@@ -59,11 +59,13 @@ static void test_failures_are_255_in_runc_s_words(void **state)
     CLI_FAILS(cli, 255, "expected NAME=VALUE", "$V exec -e nothing c true");
     CLI_FAILS(cli, 255, "Cwd must be an absolute path", "$V exec --cwd x c true");
     CLI_FAILS(cli, 255, "open /nosuch: no such file or directory", "$V exec -p /nosuch c");
-    CLI_FAILS(cli, 255, "--preserve-fds 2", "$V exec --preserve-fds 2 c true");
+    CLI_FAILS(cli, 255, "--preserve-fds 2: descriptor 3 is not open",
+              "$V exec --preserve-fds 2 c true");
+    CLI_FAILS(cli, 255, "--preserve-fds: expected how many descriptors, found \"x\"",
+              "$V exec --preserve-fds x c true");
     CLI_FAILS(cli, 255, "--cgroup sub", "$V exec --cgroup sub c true");
-    CLI_FAILS(cli, 255, "LISTEN_FDS=1",
-              "LISTEN_FDS=1 sh -c 'export LISTEN_PID=$$; exec $V exec c true'");
-    CLI_OK(cli, "LISTEN_FDS=1 LISTEN_PID=1 $V exec --preserve-fds 0 c sh -c :");
+    /* As with runc, they are a container's only. */
+    CLI_OK(cli, "LISTEN_FDS=1 sh -c 'export LISTEN_PID=$$; exec $V exec --preserve-fds 0 c pwd'");
     CLI_FAILS(cli, 255, "cannot allocate tty if vmrt will detach without setting console socket",
               "$V exec -d -t c true");
     CLI_FAILS(cli, 255, "cannot use console socket if vmrt will not detach or allocate tty",
@@ -75,6 +77,23 @@ static void test_failures_are_255_in_runc_s_words(void **state)
     CLI_OK(cli, "$V resume c && $V kill c KILL");
     cli_reap(cli_read_pid(cli, "pid"));
     CLI_FAILS(cli, 255, "exec failed: cannot exec in a stopped container", "$V exec c true");
+}
+
+static void test_further_descriptors_of_exec(void **state)
+{
+    struct cli *cli = *state;
+
+    cli_require_host();
+    cli_start(cli, "sleep 1000");
+    CLI_FAILS(cli, 3, "<from 3><from 4>",
+              "echo 'from 3' >in; echo 'from 4' | $V exec --preserve-fds 2 c sh -c "
+              "'read a <&3; read b <&4; echo \"<$a><$b>\"; exit 3' 3<in 4<&0 </dev/null");
+    CLI_OK(cli, "$V exec --detach --preserve-fds 1 --pid-file p c sh -c 'echo out >&3' "
+                "3>out </dev/null >/dev/null && while [ ! -s out ]; do sleep 0.02; done && "
+                "grep -q out out");
+    /* Whoever reads what the process wrote must not wait for the proxy. */
+    CLI_OK(cli, "mkfifo fifo; $V exec --preserve-fds 1 c sh -c 'exec 3>&-; sleep 2' 3>fifo & "
+                "timeout 1.5 cat fifo; s=$?; wait; exit $s");
 }
 
 static void test_a_detached_process_is_its_proxy(void **state)
@@ -337,6 +356,7 @@ int main(void)
         CLI_TEST(test_the_status_and_streams_of_a_process),
         CLI_TEST(test_the_container_s_own_process_is_the_pattern),
         CLI_TEST(test_failures_are_255_in_runc_s_words),
+        CLI_TEST(test_further_descriptors_of_exec),
         CLI_TEST(test_a_detached_process_is_its_proxy),
         CLI_TEST(test_a_killed_proxy_takes_its_process_along),
         CLI_TEST(test_proxies_end_with_their_machine),

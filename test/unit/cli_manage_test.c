@@ -13,8 +13,50 @@ static void test_run_in_the_foreground(void **state)
     CLI_OK(cli, "[ -s pid ] && $V state c && $V delete c");
     CLI_FAILS(cli, 1, "cannot use console socket if vmrt will not detach or allocate tty",
               "$V run --console-socket s c");
-    CLI_FAILS(cli, 1, "LISTEN_FDS=2", "LISTEN_FDS=2 sh -c 'export LISTEN_PID=$$; exec $V run c'");
-    CLI_FAILS(cli, 1, "--preserve-fds 1", "$V create --preserve-fds 1 c");
+    CLI_OK(cli, "[ ! -e $ROOT/c ]");
+}
+
+static void test_further_descriptors(void **state)
+{
+    struct cli *cli = *state;
+
+    cli_require_host();
+    cli_config(cli, "read a <&3; read b <&4; echo [$a] [$b] $LISTEN_FDS-$LISTEN_PID", NULL, NULL);
+    CLI_OK(cli, "echo three >3; echo four >4");
+    CLI_FAILS(cli, 0, "[three] [four] -\n", "$V run --preserve-fds 2 c 3<3 4<4 </dev/null");
+    CLI_FAILS(cli, 0, "[three] [four] 1-1\n",
+              "LISTEN_FDS=1 sh -c 'export LISTEN_PID=$$; exec $V run --preserve-fds 1 c' 3<3 4<4 "
+              "</dev/null");
+    /* Those of somebody else. */
+    CLI_FAILS(cli, 0, "[three] [four] -\n",
+              "LISTEN_FDS=1 LISTEN_PID=1 $V run --preserve-fds 2 c 3<3 4<4 </dev/null");
+}
+
+static void test_further_descriptors_that_are_refused(void **state)
+{
+    static const char *const cases[][3] = {
+        { "1", "", "--preserve-fds 1: descriptor 3 is not open" },
+        { "2", "3</dev/null", "--preserve-fds 2: descriptor 4 is not open" },
+        { "1", "3<>f", "descriptor 3 is a file open for reading and writing, which cannot be" },
+        { "1", "3<>p", "descriptor 3 is a pipe open for reading and writing, which cannot be" },
+        { "1", "3<.", "descriptor 3 is a directory, which cannot be passed into a virtual" },
+        { "1", "3</dev/zero", "descriptor 3 is a device, which" },
+        { "1", "3</dev/ptmx", "descriptor 3 is a terminal, which" },
+        { "-1", "", "--preserve-fds: expected how many descriptors, found \"-1\"" },
+        { "1x", "", "--preserve-fds: expected how many descriptors, found \"1x\"" },
+    };
+    struct cli *cli = *state;
+
+    cli_require_host();
+    cli_config(cli, "true", NULL, NULL);
+    CLI_OK(cli, "echo f >f; mkfifo p");
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        CLI_FAILS(cli, 1, cases[i][2], "$V create --preserve-fds %s c %s", cases[i][0],
+                  cases[i][1]);
+    CLI_FAILS(cli, 1, "--preserve-fds 1: descriptor 3 is not open",
+              "$VMRT --root $ROOT --log log create --preserve-fds 1 c; s=$?; cat log; exit $s");
+    CLI_FAILS(cli, 1, "LISTEN_FDS=1: descriptor 3 is not open",
+              "LISTEN_FDS=1 sh -c 'export LISTEN_PID=$$; exec $V run c'");
     CLI_OK(cli, "[ ! -e $ROOT/c ]");
 }
 
@@ -309,6 +351,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         CLI_TEST(test_run_in_the_foreground),
+        CLI_TEST(test_further_descriptors),
+        CLI_TEST(test_further_descriptors_that_are_refused),
         CLI_TEST(test_run_passes_signals_on),
         CLI_TEST(test_hooks_of_run),
         CLI_TEST(test_poststop_hooks_follow_a_hook_that_failed),

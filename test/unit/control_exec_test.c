@@ -366,6 +366,101 @@ static void test_proxy_that_dies_before_the_exec(void **state)
     proxy_end(&proxy);
 }
 
+/* ---- further descriptors ---- */
+
+/* A file that is read, a file that is written and a socket, after stdio. */
+static void test_descriptors_beyond_stdio(void **state)
+{
+    struct world *w = *state;
+    static const uint64_t kinds[] = { DESCRIPTOR_INPUT, DESCRIPTOR_OUTPUT, DESCRIPTOR_SOCKET };
+    struct protocol_writer writer = { 0 };
+    struct protocol_header header;
+    struct protocol_field field = { 0 };
+    struct protocol_reader fields;
+    struct vsock_connection *streams[6];
+    int fds[7], pair[2], in[2], out[2], fd = dial();
+    size_t seen = 0;
+    bool bad = false;
+    char text[8];
+
+    protocol_begin(&writer, MESSAGE_EXEC, 0, 0);
+    protocol_put_string(&writer, FIELD_ARG, "sh");
+    for (int i = 0; i < 3; i++)
+        protocol_put_u64(&writer, FIELD_DESCRIPTOR, kinds[i]);
+    assert_int_equal(protocol_finish(&writer), 0);
+    fds[0] = fd_memfd_sealed("exec", writer.data, writer.length);
+    free(writer.data);
+    for (int i = 1; i < 4; i++)
+        fds[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+    assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+    assert_int_equal(pipe2(out, O_CLOEXEC), 0);
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    fds[4] = in[0];
+    fds[5] = out[1];
+    fds[6] = pair[0];
+    control_start(w);
+    ask_exec(fd, fds, 7);
+    assert_true(world_run(w));
+    fields = init_expects(w, MESSAGE_EXEC, &header);
+    while (protocol_next(&fields, &field) == 1)
+        if (field.tag == FIELD_DESCRIPTOR)
+            assert_int_equal(protocol_u64(&field, &bad), kinds[seen++]);
+    assert_int_equal(seen, 3);
+    for (uint64_t i = 0; i < 6; i++)
+        streams[i] = init_opens_stream_of(w, 1, i);
+    assert_true(init_opens_stream_of(w, 1, 6)->reset);
+    init_answers(w, header.sequence, 0, NULL);
+    assert_int_equal(answer(fd, NULL, NULL, 0), 0);
+    assert_int_equal(write(in[1], "in", 2), 2);
+    assert_int_equal(write(pair[1], "question", 8), 8);
+    guest_write(streams[4], "out", 3);
+    guest_write(streams[5], "answer", 6);
+    assert_true(world_run(w));
+    assert_memory_equal(streams[3]->outbox, "in", 2);
+    assert_memory_equal(streams[5]->outbox, "question", 8);
+    assert_int_equal(read(out[0], text, sizeof(text)), 3);
+    assert_int_equal(read(pair[1], text, sizeof(text)), 6);
+    /* Its descriptors end with it, as far as they are in our hands. */
+    init_reports_exit(w, 0, 1, 0);
+    for (int i = 0; i < 6; i++)
+        guest_close(streams[i]);
+    assert_true(world_run(w));
+    assert_int_equal(exited(fd), 0);
+    assert_int_equal(read(out[0], text, sizeof(text)), 0);
+    assert_int_equal(read(pair[1], text, sizeof(text)), 0);
+    assert_int_equal(write(in[1], "x", 1), -1);
+    close(fd);
+    close(in[1]);
+    close(out[0]);
+    close(pair[1]);
+}
+
+static void test_descriptors_beyond_stdio_that_do_not_fit(void **state)
+{
+    struct world *w = *state;
+    int fd = dial();
+
+    control_start(w);
+    for (unsigned int count = 1; count <= PROTOCOL_DESCRIPTORS_MAX + 1; count += 28) {
+        struct protocol_writer writer = { 0 };
+        int fds[4];
+
+        protocol_begin(&writer, MESSAGE_EXEC, 0, 0);
+        for (unsigned int i = 0; i < count; i++)
+            protocol_put_u64(&writer, FIELD_DESCRIPTOR, count == 29 ? 3 : 0);
+        assert_int_equal(protocol_finish(&writer), 0);
+        fds[0] = fd_memfd_sealed("exec", writer.data, writer.length);
+        free(writer.data);
+        for (int i = 1; i < 4; i++)
+            fds[i] = open("/dev/null", O_RDWR | O_CLOEXEC);
+        ask_exec(fd, fds, 4);
+        expect_refusal(w, fd, count == 1 ? EINVAL : EPROTO,
+                       count == 1 ? "expected as many as the process has, found 3 descriptors"
+                                  : "expected one message that describes a process");
+    }
+    close(fd);
+}
+
 /* ---- before the container is prepared ---- */
 
 /* Sends EXEC with /dev/null as stdio. */
@@ -739,6 +834,8 @@ int main(void)
         TEST(test_signals_and_sizes_mean_the_process),
         TEST(test_process_dies_with_its_proxy),
         TEST(test_proxy_that_dies_before_the_exec),
+        TEST(test_descriptors_beyond_stdio),
+        TEST(test_descriptors_beyond_stdio_that_do_not_fit),
         TEST(test_exec_waits_for_the_boot),
         TEST(test_exec_that_waits_is_not_answered),
         TEST(test_exec_that_waits_goes_with_its_proxy),

@@ -34,6 +34,7 @@ struct process {
     const char *args[STRINGS_MAX], *env[STRINGS_MAX];
     const char *cwd;
     bool terminal;
+    size_t further; /* descriptors beyond stdio */
 };
 
 /* A connection; with a process, it is a proxy's. */
@@ -101,12 +102,29 @@ static bool read_process(int fd, struct process *process)
             process->cwd = protocol_string(&field, &bad);
         else if (field.tag == FIELD_TERMINAL)
             process->terminal = protocol_u64(&field, &bad) != 0;
+        else if (field.tag == FIELD_DESCRIPTOR)
+            process->further++;
     }
     return !bad;
 }
 
+#define FURTHER_END (3 + (int)PROTOCOL_DESCRIPTORS_MAX)
+
+/* They may have any number below FURTHER_END: first out of the way, then in place. */
+static void place_further(const int *further, size_t count)
+{
+    int moved[PROTOCOL_DESCRIPTORS_MAX];
+
+    for (size_t i = 0; i < count; i++)
+        moved[i] = fcntl(further[i], F_DUPFD_CLOEXEC, FURTHER_END);
+    for (size_t i = 0; i < count; i++)
+        if (moved[i] < 0 || dup2(moved[i], 3 + (int)i) < 0)
+            _exit(107);
+}
+
 /* Return: the child, or -errno of its exec. */
-static pid_t run(const struct process *process, const int stdio[3])
+static pid_t run(const struct process *process, const int stdio[3], const int *further,
+                 size_t further_count)
 {
     int exec_pipe[2], code = 0;
     sigset_t none;
@@ -121,6 +139,9 @@ static pid_t run(const struct process *process, const int stdio[3])
         for (int fd = 0; fd < 3; fd++)
             if (stdio[fd] != fd && dup2(stdio[fd], fd) < 0)
                 _exit(106);
+        place_further(further, further_count);
+        /* Where a further one is now. */
+        exec_pipe[1] = fcntl(exec_pipe[1], F_DUPFD_CLOEXEC, FURTHER_END);
         sigemptyset(&none);
         sigprocmask(SIG_SETMASK, &none, NULL);
         environ = (char **)process->env;
@@ -151,7 +172,8 @@ static void start(struct fake *fake, int client)
     /* A guest's processes end with their machine: those of a PID namespace with its first. */
     if (unshare(CLONE_NEWPID) < 0)
         _exit(104);
-    fake->child = run(&fake->first, stdio);
+    fake->child =
+        run(&fake->first, stdio, fake->plan.descriptors.fds, fake->plan.descriptors.count);
     if (fake->child < 0)
         _exit(127);
     send_result(client, 0, NULL, NULL);
@@ -160,6 +182,7 @@ static void start(struct fake *fake, int client)
 static void exec_process(struct fake *fake, struct client *client, const int *fds, size_t count)
 {
     struct process process = { .cwd = "/" };
+    size_t standard = 0; /* those before the further ones */
     char text[256];
     int stdio[3];
     pid_t pid;
@@ -171,13 +194,15 @@ static void exec_process(struct fake *fake, struct client *client, const int *fd
                     NULL);
         return;
     }
-    if (count < 2 || !read_process(fds[0], &process) || count != (process.terminal ? 2u : 4u)) {
+    if (count >= 2 && read_process(fds[0], &process))
+        standard = process.terminal ? 2 : 4;
+    if (standard == 0 || count != standard + process.further) {
         send_result(client->fd, EINVAL, "malformed exec", NULL);
         return;
     }
     for (size_t i = 0; i < 3; i++)
         stdio[i] = fds[process.terminal ? 1 : 1 + i];
-    pid = run(&process, stdio);
+    pid = run(&process, stdio, fds + standard, process.further);
     if (pid < 0) {
         snprintf(text, sizeof(text), "exec: \"%s\": executable file not found in $PATH",
                  process.args[0]);
@@ -238,8 +263,8 @@ static void drop(struct client *client)
 static void handle(struct fake *fake, struct client *client)
 {
     static uint8_t packet[CONTROL_PACKET_MAX];
-    int fds[8];
-    size_t fd_count = 8;
+    int fds[4 + PROTOCOL_DESCRIPTORS_MAX];
+    size_t fd_count = sizeof(fds) / sizeof(fds[0]);
     ssize_t length = fd_receive_message(client->fd, packet, sizeof(packet), fds, &fd_count);
     struct protocol_header header;
     struct protocol_reader fields = { packet + PROTOCOL_HEADER_SIZE, 0 };
