@@ -12,7 +12,9 @@
 #include <unistd.h>
 
 #include "lib/fd.h"
+#include "lib/log.h"
 #include "oci/rootpath.h"
+#include "oci/rootproc.h"
 
 /* A detached, private copy of the mount at @path ("": @at itself). Return: descriptor or -errno. */
 static int clone_mount(int at, const char *path, bool recursive, uint64_t attributes)
@@ -67,6 +69,7 @@ static int make_placeholder(void)
 /*
  * What stands at the place of a mount that the guest makes. In a PID namespace of its own vmrt-vmm
  * has a /proc that shows nothing else, for podman top; where the kernel refuses one, it has none.
+ * In the host's, rootproc_fill() shows as much.
  */
 static int make_stand_in(const struct plan *plan, const struct plan_mount *mount)
 {
@@ -124,6 +127,11 @@ static int add_mount(const struct plan *plan, struct rootfs *rootfs, const struc
     if (ret < 0)
         return error_set(err, -ret, "%s: error mounting \"%s\" to rootfs at \"%s\": %s",
                          mount->where, mount->source, mount->target, strerror(-ret));
+    if (!mount->bind && !plan->pid_namespace && strcmp(mount->type, "proc") == 0) {
+        ret = rootproc_fill(tree);
+        if (ret < 0)
+            log_debug("podman top will show no process: %s", strerror(-ret));
+    }
     return 0;
 }
 

@@ -57,6 +57,9 @@ prun() { pod run --network none "$@"; }
     show "$output"
     [ "$status" -eq 0 ]
     [[ "${lines[0]}" == USER*PID* ]]
+    # What the host has of it: its monitor.
+    [ "${#lines[@]}" -eq 2 ]
+    [[ "${lines[1]}" == *" $(podman inspect -f '{{.State.Pid}}' vmrt-test) "*vmrt-vmm* ]]
     # With arguments of ps, podman asks the container's own.
     pod top vmrt-test -o pid,comm | grep -qE '^ *1 sh'
     pod stats --no-stream vmrt-test | grep -q vmrt-test

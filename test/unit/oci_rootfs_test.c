@@ -493,6 +493,46 @@ static void test_descriptors_of_the_monitor_lead_nowhere_else(void **state)
     close(fd);
 }
 
+static int build_proc(struct world *world)
+{
+    static const char *const closed[] = { "fd",   "root", "exe", "mem", "oom_score_adj",
+                                          "self", "cwd",  "environ" };
+    struct rootfs rootfs;
+    char path[64], text[64], line[4096];
+    int tree, count = 0;
+    FILE *file;
+
+    CHECK(rootfs_build(&world->plan, &rootfs, &world->err) == 0);
+    CHECK(rootfs_enter(&rootfs, &world->err) == 0);
+    tree = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    CHECK(tree >= 0 && openat(tree, "new", O_CREAT | O_WRONLY | O_CLOEXEC, 0600) < 0);
+    for (size_t i = 0; i < sizeof(closed) / sizeof(closed[0]); i++) {
+        snprintf(path, sizeof(path), "/proc/%d/%s", (int)getpid(), closed[i]);
+        CHECK(access(path, F_OK) < 0 && errno == ENOENT);
+    }
+    CHECK(access("/proc/sys", F_OK) < 0 && access("/proc/1", F_OK) < 0);
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)getpid());
+    file = fopen(path, "re");
+    snprintf(text, sizeof(text), "Pid:\t%d\n", (int)getpid());
+    while (file && fgets(line, sizeof(line), file))
+        count += strcmp(line, text) == 0;
+    CHECK(file && fclose(file) == 0 && count == 1);
+    snprintf(path, sizeof(path), "/proc/%d/ns/pid", (int)getpid());
+    CHECK(readlink(path, text, sizeof(text)) > 5 && strncmp(text, "pid:[", 5) == 0);
+    return 0;
+}
+
+/* psgo reads it in the monitor's mount namespace; vmrt-vmm, taken over, gains nothing by it. */
+static void test_podman_top_finds_the_monitor_in_proc_and_nothing_else(void **state)
+{
+    struct world *world = *state;
+
+    world_accepts(world, NULL, NULL,
+                  "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\"}]");
+    in_namespace(world, build_proc);
+    world_release(world);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
@@ -509,6 +549,7 @@ int main(void)
         TEST(test_a_hooks_file_is_shared_readonly),
         TEST(test_a_source_with_a_new_link_in_its_path_is_refused),
         TEST(test_descriptors_of_the_monitor_lead_nowhere_else),
+        TEST(test_podman_top_finds_the_monitor_in_proc_and_nothing_else),
         TEST(test_executables_are_looked_for_as_runc_does),
         TEST(test_executables_are_judged_with_the_users_eyes),
         TEST(test_nothing_is_executed_on_a_noexec_mount),
