@@ -88,6 +88,7 @@ static int decide(struct creation *c, struct error *err)
     char config[PATH_MAX + 16];
     struct plan_request request = { .id = c->request->id,
                                     .bundle = c->bundle,
+                                    .root = c->request->root,
                                     .driver = driver(c),
                                     .notify = c->request->notify_socket,
                                     .descriptors = c->request->descriptors };

@@ -42,13 +42,13 @@ static int check_status(const struct container *container, const struct exec_req
 
 /* Return: a sealed file with the MESSAGE_EXEC, or -errno. */
 static int write_message(const struct spec *config, const struct spec_process *process,
-                         const struct descriptors *further, struct error *err)
+                         const struct descriptors *further, const char *root, struct error *err)
 {
     struct protocol_writer writer = { 0 };
     int ret;
 
     protocol_begin(&writer, MESSAGE_EXEC, 0, 0);
-    ret = plan_put_process(&writer, config, process, err);
+    ret = plan_put_process(&writer, config, process, root, err);
     if (ret == 0)
         descriptors_put(&writer, further);
     if (ret == 0 && protocol_finish(&writer) < 0)
@@ -87,7 +87,7 @@ static int prepare(const struct exec_request *request, const struct container *c
         process->console_columns = size.ws_col;
     }
     if (ret == 0)
-        ret = write_message(&config, process, &proxy->further, err);
+        ret = write_message(&config, process, &proxy->further, request->root, err);
     if (ret >= 0 && process) {
         proxy->message = ret;
         proxy->terminal = process->terminal;

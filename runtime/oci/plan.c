@@ -135,6 +135,7 @@ int plan_make(const struct spec *spec, const struct settings *settings,
     plan->spec = spec;
     plan->id = request->id;
     plan->bundle = request->bundle;
+    plan->root = request->root;
     plan->notify = request->notify;
     plan->descriptors = request->descriptors;
     plan->kernel =

@@ -63,6 +63,7 @@ struct plan {
     const struct spec *spec;
     const char *id;
     const char *bundle; /* absolute */
+    const char *root;   /* state root, or NULL */
     const char *rootfs; /* absolute, no symlinks */
     const char *hostname;
 
@@ -103,6 +104,7 @@ struct plan {
 struct plan_request {
     const char *id;
     const char *bundle; /* absolute */
+    const char *root;   /* state root; NULL: what takes time is not kept for others */
     enum cgroup_driver driver;
     const struct descriptors *descriptors; /* what the process has beyond its stdio; NULL: none */
     bool notify; /* the engine waits on NOTIFY_SOCKET: the workload gets one */
@@ -123,10 +125,11 @@ void plan_release(struct plan *plan);
  * @container: the container's own spec, whose seccomp profile and personality hold for all its
  *             processes.
  * @process: the process to run: that of @container, or one from spec_parse_process().
+ * @root: the state root, where compiled filters are kept; NULL: nowhere.
  * Return: 0, or -errno naming the field that cannot be had.
  */
 int plan_put_process(struct protocol_writer *writer, const struct spec *container,
-                     const struct spec_process *process, struct error *err);
+                     const struct spec_process *process, const char *root, struct error *err);
 
 /**
  * plan_host_memory() - what the host has to allow so that the VM can have it all.

@@ -119,7 +119,7 @@ int plan_guest(struct plan *plan, struct error *err)
     int ret;
 
     protocol_begin(writer, MESSAGE_CONTAINER, FIRST_CONTAINER, 0);
-    ret = plan_put_process(writer, spec, &spec->process, err);
+    ret = plan_put_process(writer, spec, &spec->process, plan->root, err);
     if (ret < 0)
         return ret;
     if (plan->descriptors)

@@ -7,6 +7,7 @@
 #include "lib/log.h"
 #include "oci/plan.h"
 #include "oci/seccomp.h"
+#include "oci/seccomp_cache.h"
 #include "oci/settings.h"
 
 /* struct sched_attr of sched_setattr(2) as first published: 48 bytes. */
@@ -109,13 +110,30 @@ static int check_label(const struct spec_process *process, struct error *err)
     return 0;
 }
 
+static int make_filter(const struct json *profile, const char *root,
+                       struct seccomp_program *program, struct error *err)
+{
+    struct seccomp_cache cache;
+    int ret = 0;
+
+    *program = (struct seccomp_program) { 0 };
+    seccomp_cache_open(root, profile, &cache);
+    if (!seccomp_cache_read(&cache, program)) {
+        ret = seccomp_compile_profile(profile, program, err);
+        if (ret == 0)
+            seccomp_cache_write(&cache, program);
+    }
+    seccomp_cache_close(&cache);
+    return ret;
+}
+
 static int put_seccomp(struct protocol_writer *writer, const struct spec *container,
-                       struct error *err)
+                       const char *root, struct error *err)
 {
     struct json section = json_member(&container->document, "linux");
     struct json profile = json_member(&section, "seccomp");
     struct seccomp_program program;
-    int ret = seccomp_compile_profile(&profile, &program, err);
+    int ret = make_filter(&profile, root, &program, err);
 
     if (ret == 0 && program.count) {
         protocol_put_bytes(writer, FIELD_SECCOMP, program.filter,
@@ -127,7 +145,7 @@ static int put_seccomp(struct protocol_writer *writer, const struct spec *contai
 }
 
 int plan_put_process(struct protocol_writer *writer, const struct spec *container,
-                     const struct spec_process *process, struct error *err)
+                     const struct spec_process *process, const char *root, struct error *err)
 {
     int ret = check_label(process, err);
 
@@ -139,5 +157,5 @@ int plan_put_process(struct protocol_writer *writer, const struct spec *containe
     put_scheduling(writer, process);
     if (container->has_personality)
         protocol_put_u64(writer, FIELD_PERSONALITY, container->personality);
-    return put_seccomp(writer, container, err);
+    return put_seccomp(writer, container, root, err);
 }

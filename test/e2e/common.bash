@@ -25,7 +25,7 @@ footprint() {
     # The inode numbers of namespaces that processes or bind mounts hold.
     lsns -n -t net -o NS 2>/dev/null | sort | sed 's/^/netns /'
     find /run /var/run/docker /tmp -xdev \( -path '/tmp/bats*' -o -path '/run/containerd/*.v1.*' \
-        -o -path '*/run/docker/netns' \) \
+        -o -path '*/run/docker/netns' -o -name '@seccomp' \) \
         -prune -o -print 2>/dev/null | sort | sed 's/^/file /'
     ip -o link | awk -F': ' '{print "link " $2}' | sort
 }

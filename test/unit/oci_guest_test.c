@@ -190,7 +190,7 @@ static void test_seccomp_holds_for_every_process(void **state)
 
     assert_int_equal(spec_parse_process("{\"args\":[\"id\"],\"cwd\":\"/tmp\"}", &exec, NULL), 0);
     protocol_begin(&writer, MESSAGE_EXEC, 0, 0);
-    assert_int_equal(plan_put_process(&writer, &world->spec, &exec.process, &world->err), 0);
+    assert_int_equal(plan_put_process(&writer, &world->spec, &exec.process, NULL, &world->err), 0);
     assert_int_equal(protocol_finish(&writer), 0);
     reader = (struct protocol_reader) { writer.data + PROTOCOL_HEADER_SIZE,
                                         writer.length - PROTOCOL_HEADER_SIZE };
