@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -25,6 +26,23 @@ static int file_check(const char *path, const char **step)
     if (errno != ENOSYS && errno != EPERM)
         return -errno;
     return st.st_mode & 0111 ? 0 : -EACCES;
+}
+
+/* Whether a failure says that a file is not there, or not to be had for this user. */
+static bool is_answer(int code)
+{
+    switch (code) {
+    case ENOENT:
+    case ENOTDIR:
+    case EISDIR:
+    case EACCES:
+    case EPERM:
+    case ELOOP:
+    case ENAMETOOLONG:
+        return true;
+    default:
+        return false;
+    }
 }
 
 static const char *environment_get(char *const *env, const char *name)
@@ -64,21 +82,29 @@ int command_resolve(const char *name, char *const *env, char path[PATH_MAX],
                     struct failure *failure)
 {
     const char *search = environment_get(env, "PATH");
+    int trouble = 0;
 
     if (strchr(name, '/'))
         return command_check_path(name, path, failure);
     while (search && *search && *name) {
         size_t length = strcspn(search, ":");
         const char *step;
-        int n;
+        int n, ret;
 
         /* An empty element is the working directory. */
         n = snprintf(path, PATH_MAX, "%.*s/%s", length ? (int)length : 1, length ? search : ".",
                      name);
-        if (n > 0 && n < PATH_MAX && file_check(path, &step) == 0)
+        ret = n > 0 && n < PATH_MAX ? file_check(path, &step) : -ENAMETOOLONG;
+        if (ret == 0)
             return 0;
+        if (!is_answer(-ret))
+            trouble = -ret;
         search += length;
         search += *search == ':';
     }
+    /* It may be there, but the host's server has no descriptors left for it, for example. */
+    if (trouble)
+        return failure_set(failure, trouble, "exec: \"%s\": cannot look for it in $PATH: %s", name,
+                           failure_describe(trouble));
     return failure_set(failure, ENOENT, "exec: \"%s\": executable file not found in $PATH", name);
 }

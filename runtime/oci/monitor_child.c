@@ -240,6 +240,8 @@ int monitor_child(const struct monitor_request *request, int channel, int ready,
         return error_set(err, EPIPE, "the runtime went away");
     ret = rootfs_build(request->plan, &rootfs, err);
     if (ret == 0)
+        ret = resolve_directory(request->plan, rootfs.root, err);
+    if (ret == 0)
         ret = resolve_executable(request->plan, rootfs.root, err);
     if (ret == 0)
         ret = describe_machine(request, &rootfs, ready, &vm, err);

@@ -161,6 +161,25 @@ static int cannot_execute(const char *path, int code, struct error *err)
                      go_words(code));
 }
 
+/* Whether a failure says that a file is not there, or not to be had for this user. */
+static bool is_answer(int code)
+{
+    switch (code) {
+    case ENOENT:
+    case ENOTDIR:
+    case EISDIR:
+    case EACCES:
+    case EPERM:
+    case ENOEXEC:
+    case EAGAIN:
+    case ELOOP:
+    case ENAMETOOLONG:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static int resolve_in_path(const struct plan *plan, int root, struct error *err)
 {
     const char *name = plan->spec->process.args[0];
@@ -186,6 +205,11 @@ static int resolve_in_path(const struct plan *plan, int root, struct error *err)
                 return verdict.access < 0 && !unknown
                            ? cannot_execute(candidate, -verdict.access, err)
                            : 0;
+            if (!is_answer(-verdict.look))
+                return error_set(err, -verdict.look,
+                                 "unable to start container process: exec: \"%s\": cannot look "
+                                 "for it in $PATH: %s",
+                                 name, go_words(-verdict.look));
             unknown = unknown || verdict.look == -EAGAIN;
         }
         path += length + (path[length] == ':');
@@ -214,6 +238,36 @@ static int resolve_path(const struct plan *plan, int root, struct error *err)
     return error_set(err, -verdict.look,
                      "unable to start container process: exec: \"%s\": stat %s: %s", name, name,
                      go_words(-verdict.look));
+}
+
+int resolve_directory(const struct plan *plan, int root, struct error *err)
+{
+    char path[PATH_MAX], *end;
+
+    if (rootpath_clean(plan->spec->process.cwd, path) < 0)
+        return 0; /* for the guest to say */
+    for (end = path; end; *end = '/') {
+        _cleanup_close_ int fd = -1;
+        struct stat st;
+        bool guest;
+
+        end = strchr(end + 1, '/');
+        if (end)
+            *end = '\0';
+        guest = is_guest_place(plan, path);
+        fd = guest ? -1 : rootpath_open(root, path, O_PATH);
+        if (fd < 0)
+            return 0;
+        if (fstat(fd, &st) == 0 && !S_ISDIR(st.st_mode))
+            /* runc's words. */
+            return error_set(err, ENOTDIR,
+                             "unable to start container process: error during container init: "
+                             "mkdir %s: not a directory",
+                             path);
+        if (!end)
+            break;
+    }
+    return 0;
 }
 
 int resolve_executable(const struct plan *plan, int root, struct error *err)

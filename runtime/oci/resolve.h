@@ -11,6 +11,13 @@
 #include "oci/plan.h"
 
 /**
+ * resolve_directory() - check that process.cwd is a directory, or can be made one.
+ * @root: O_PATH on the mount tree's root.
+ * Return: 0, or -ENOTDIR naming what is in the way. What only the guest can tell passes.
+ */
+int resolve_directory(const struct plan *plan, int root, struct error *err);
+
+/**
  * resolve_executable() - check that process.args[0] can be executed.
  * @root: O_PATH on the mount tree's root.
  *

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
 
@@ -294,6 +295,64 @@ static void test_executables_are_looked_for_as_runc_does(void **state)
                     START "\"good\": cannot run executable found relative to current directory");
 }
 
+/* A lack of descriptors (ulimit -n) was taken for a lack of the file. */
+static void test_a_search_that_fails_does_not_say_not_found(void **state)
+{
+    struct world *world = *state;
+    _cleanup_close_ int root = open_root(world), next = -1;
+    struct rlimit before, none;
+    int ret;
+
+    world_accepts(world, "\"args\":[\"good\"]", NULL, NULL);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    next = dup(root);
+    none = (struct rlimit) { (rlim_t)next, before.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    ret = resolve_executable(&world->plan, root, &world->err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_int_equal(ret, -EMFILE);
+    assert_string_equal(world->err.message,
+                        START "\"good\": cannot look for it in $PATH: Too many open files");
+    world_release(world);
+}
+
+static void expect_directory(struct world *world, const char *cwd, const char *text)
+{
+    _cleanup_close_ int root = open_root(world);
+    char process[128];
+
+    snprintf(process, sizeof(process), "\"cwd\":\"%s\"", cwd);
+    world_accepts(world, process, NULL,
+                  "\"mounts\":[{\"destination\":\"/guest\",\"type\":\"tmpfs\"}]");
+    assert_int_equal(resolve_directory(&world->plan, root, &world->err), text ? -ENOTDIR : 0);
+    if (text)
+        assert_string_equal(world->err.message, text);
+    world_release(world);
+}
+
+/* runc makes the directory in create, where it finds what is in its way. */
+static void test_a_working_directory_that_is_a_file_fails_create(void **state)
+{
+    struct world *world = *state;
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/rootfs/dir", world->directory);
+    assert_int_equal(mkdir(path, 0755), 0);
+    world_file(world, "rootfs/dir/file", "x", 0644);
+    strcat(path, "/link");
+    assert_int_equal(symlink("/dir/file", path), 0);
+    expect_directory(world, "/", NULL);
+    expect_directory(world, "/dir", NULL);
+    expect_directory(world, "/dir/", NULL);
+    expect_directory(world, "/new", NULL);
+    expect_directory(world, "/dir/new/deeper", NULL);
+    expect_directory(world, "/guest/whatever", NULL);
+#define MKDIR "unable to start container process: error during container init: mkdir "
+    expect_directory(world, "/dir/file", MKDIR "/dir/file: not a directory");
+    expect_directory(world, "/dir/file/below", MKDIR "/dir/file: not a directory");
+    expect_directory(world, "/dir/link", MKDIR "/dir/link: not a directory");
+}
+
 #define NOBODY ",\"user\":{\"uid\":1000,\"gid\":1000,\"additionalGids\":[1001]}"
 
 static void test_executables_are_judged_with_the_users_eyes(void **state)
@@ -495,7 +554,7 @@ static void test_descriptors_of_the_monitor_lead_nowhere_else(void **state)
 
 static int build_proc(struct world *world)
 {
-    static const char *const closed[] = { "fd",   "root", "exe", "mem", "oom_score_adj",
+    static const char *const closed[] = { "fd",   "root", "exe",    "mem", "oom_score_adj",
                                           "self", "cwd",  "environ" };
     struct rootfs rootfs;
     char path[64], text[64], line[4096];
@@ -527,8 +586,7 @@ static void test_podman_top_finds_the_monitor_in_proc_and_nothing_else(void **st
 {
     struct world *world = *state;
 
-    world_accepts(world, NULL, NULL,
-                  "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\"}]");
+    world_accepts(world, NULL, NULL, "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\"}]");
     in_namespace(world, build_proc);
     world_release(world);
 }
@@ -551,6 +609,8 @@ int main(void)
         TEST(test_descriptors_of_the_monitor_lead_nowhere_else),
         TEST(test_podman_top_finds_the_monitor_in_proc_and_nothing_else),
         TEST(test_executables_are_looked_for_as_runc_does),
+        TEST(test_a_search_that_fails_does_not_say_not_found),
+        TEST(test_a_working_directory_that_is_a_file_fails_create),
         TEST(test_executables_are_judged_with_the_users_eyes),
         TEST(test_nothing_is_executed_on_a_noexec_mount),
     };
