@@ -12,7 +12,7 @@
  *                 then on the bytes of that stream and nothing else. End of file is a half-close.
  *                 Any process of the guest can connect, containers' too: FIELD_SECRET tells init's
  *                 connections from theirs.
- *                 A process with a terminal has streams 0 (to the terminal) and 1 (from it) only;
+ *                 A process with a terminal has, of the streams 0 to 2, 0 (to it) and 1 (from it);
  *                 end of file on its stream 0 means that the host's terminal hung up.
  *                 Two more belong to no process: the questions that containers ask the engine's
  *                 name server, and its answers. MESSAGE_RESOLVER says which; then MESSAGE_QUERY

@@ -38,7 +38,7 @@ struct creating {
           0,                                                                                          \
           OPTION_STRING,                                                                              \
           "N",                                                                                        \
-          "give the process descriptors 3 to 2+N, too",                                                 \
+          "give the process descriptors 3 to 2+N, too",                                               \
           &(options)->preserve_fds },                                                                 \
         { "no-pivot", 0, OPTION_IGNORED_FLAG, NULL, "accepted, without effect", NULL },               \
     {                                                                                                 \

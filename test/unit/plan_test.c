@@ -279,9 +279,32 @@ static void test_container_from_a_root(void **state)
 
 #define TEST(name) cmocka_unit_test_teardown(name, teardown)
 
+static void test_descriptors(void **state)
+{
+    char *text;
+
+    (void)state;
+    parse("{\"kernel\":\"k\",\"descriptors\":[{\"fd\":7,\"kind\":2},{\"fd\":9,\"kind\":0}]}");
+    assert_int_equal(plan_format(&plan, &text, &err), 0);
+    plan_free(&plan);
+    parse(text);
+    free(text);
+    assert_int_equal(plan.descriptors.count, 2);
+    assert_int_equal(plan.descriptors.fds[0], 7);
+    assert_int_equal(plan.descriptors.kinds[0], DESCRIPTOR_SOCKET);
+    assert_int_equal(plan.descriptors.fds[1], 9);
+    assert_int_equal(plan.descriptors.kinds[1], DESCRIPTOR_INPUT);
+    plan_free(&plan);
+    expect_refused("{\"kernel\":\"k\",\"descriptors\":[{\"fd\":7}]}",
+                   "VM plan: descriptors[0]: expected \"fd\" and \"kind\"");
+    expect_refused("{\"kernel\":\"k\",\"descriptors\":[{\"kind\":1}]}",
+                   "VM plan: descriptors[0]: expected \"fd\" and \"kind\"");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_descriptors),
         TEST(test_defaults),
         TEST(test_every_key_both_ways),
         TEST(test_what_is_refused),
