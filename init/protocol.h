@@ -215,6 +215,9 @@ enum field_tag {
     /* u64: 1 = the host's namespace has a name server at RESOLVER_ADDRESS; init is to carry
      * questions to it from there. May come again: then what came before is over. */
     FIELD_RESOLVER = 138,
+    /* u64: whether the host's interface has a carrier; in FIELD_LINK (absent: it has) and … */
+    FIELD_LINK_CARRIER = 144,
+    FIELD_LINK_STATE = 145, /* fields FIELD_LINK_INDEX, FIELD_LINK_CARRIER; for vmrt-vmm alone */
 };
 
 /*

@@ -27,9 +27,25 @@ static void put_link(struct protocol_writer *writer, const struct scan_link *lin
     protocol_put_u64(writer, FIELD_LINK_MTU, link->mtu);
     protocol_put_u64(writer, FIELD_LINK_FLAGS, link->flags & PASSED_FLAGS);
     protocol_put_u64(writer, FIELD_LINK_QUEUES, queues);
+    protocol_put_u64(writer, FIELD_LINK_CARRIER, link->carrier);
     /* Room for vmrt-vmm's answer, in place. */
     protocol_put_u64(writer, FIELD_LINK_SLOT, 0);
     protocol_close(writer, mark);
+}
+
+/* FIELD_LINK_STATE. Return: 1, or 0 when nothing is different. */
+static int put_carrier_change(struct protocol_writer *writer, const struct scan_link *old,
+                              const struct scan_link *link)
+{
+    size_t mark;
+
+    if (old->carrier == link->carrier)
+        return 0;
+    mark = protocol_open(writer, FIELD_LINK_STATE);
+    protocol_put_u64(writer, FIELD_LINK_INDEX, (uint64_t)link->index);
+    protocol_put_u64(writer, FIELD_LINK_CARRIER, link->carrier);
+    protocol_close(writer, mark);
+    return 1;
 }
 
 /* RTM_NEWLINK about an interface that the guest has. Return: 1, or 0 when nothing is different. */
@@ -169,7 +185,7 @@ int message_build(struct protocol_writer *writer, const struct scan *before,
         const struct scan_link *old = scan_find_link(before, link->index);
 
         if (old)
-            said |= put_link_change(writer, old, link);
+            said |= put_link_change(writer, old, link) | put_carrier_change(writer, old, link);
         else
             sysctl_describe(writer, link->name);
     }

@@ -217,13 +217,27 @@ static void reserve_ports(struct network *network)
                       "name servers may stay without an answer");
 }
 
+/* The guest is told that the interfaces are gone that @after has, but not @before. */
+static int retract(const struct network *network, const struct scan *before,
+                   const struct scan *after, struct error *err)
+{
+    struct protocol_writer writer = { 0 };
+    int ret = message_build_retraction(&writer, before, after);
+
+    if (ret == 0)
+        ret = message_send(network->control, &writer, NULL, 0, err);
+    else
+        ret = error_set(err, -ret, "message to the virtual machine: %s", strerror(-ret));
+    free(writer.data);
+    return ret;
+}
+
 /*
  * New interfaces did not get through. Some of them may have: all are taken back, so that both sides
  * know where they are.
  */
 static void refuse_new(struct network *network, const struct scan *now)
 {
-    struct protocol_writer writer = { 0 };
     struct error ignored;
 
     part_new(network, now);
@@ -235,9 +249,15 @@ static void refuse_new(struct network *network, const struct scan *now)
             network->refused_count = 0;
         network->refused[network->refused_count++] = now->links[i];
     }
-    if (message_build_retraction(&writer, &network->told, now) == 0)
-        message_send(network->control, &writer, NULL, 0, &ignored);
-    free(writer.data);
+    (void)retract(network, &network->told, now, &ignored);
+}
+
+static bool has_gone(const struct network *network, const struct scan *now)
+{
+    for (size_t i = 0; i < network->told.link_count; i++)
+        if (!scan_find_link(now, network->told.links[i].index))
+            return true;
+    return false;
 }
 
 static bool has_new(const struct network *network, const struct scan *now)
@@ -260,6 +280,12 @@ static int sync_with(struct network *network, const struct scan *now, struct err
     follow_resolver(network);
     forget_joints(network, now);
     follow_mtu(network, now);
+    /* The device slots of those that went may be the ones that those that came will need. */
+    if (has_gone(network, now) && has_new(network, now)) {
+        ret = retract(network, now, &network->told, err);
+        if (ret < 0)
+            return ret;
+    }
     ret = join_new(network, now, taps, fds, &fd_count, err);
     if (ret == 0)
         ret = tell(network, now, fds, fd_count, err);

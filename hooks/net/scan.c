@@ -118,6 +118,8 @@ static int take_link(const struct nlmsghdr *message, void *context)
         memcpy(link.mac, nla_data(attributes[IFLA_ADDRESS]), sizeof(link.mac));
     if (attributes[IFLA_MTU])
         link.mtu = nla_get_u32(attributes[IFLA_MTU]);
+    /* Unlike IFF_LOWER_UP it is told of an interface that is down, too. */
+    link.carrier = !attributes[IFLA_CARRIER] || nla_get_u8(attributes[IFLA_CARRIER]);
     if (is_our_tap(&link)) {
         memcpy(scan->machine, link.name, sizeof(link.name));
         return 0;

@@ -19,6 +19,7 @@ struct scan_link {
     char kind[24]; /* "veth", "macvlan", …; "" for hardware */
     uint8_t mac[6];
     uint32_t mtu, flags; /* bytes; IFF_* */
+    bool carrier;
 };
 
 /* One that it does not get. */

@@ -145,6 +145,8 @@ static void end_request(void *context, const struct error *failure, struct proto
 
     if (client->asked == CONTROL_EXEC && failure)
         client->process = 0;
+    if (client->asked == CONTROL_NETWORK)
+        client->server->config.network_answered(client->server->config.context);
     client->asked = 0;
     answer(client, client->sequence, failure, fields);
     if (client->fd < 0)

@@ -22,6 +22,8 @@ struct control_config {
      */
     int (*network)(void *context, uint8_t *message, size_t length, const int *fds, size_t fd_count,
                    struct error *err);
+    /* The guest has answered such a message, or never will: once for each that succeeded. */
+    void (*network_answered)(void *context);
     void *context;
 };
 

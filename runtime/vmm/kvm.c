@@ -93,18 +93,28 @@ int kvm_set_memory(struct kvm *kvm, const struct guest_memory *memory, struct er
     return 0;
 }
 
-int kvm_ioeventfd(struct kvm *kvm, uint64_t gpa, int fd, struct error *err)
+int kvm_ioeventfd(struct kvm *kvm, const struct kvm_doorbell *doorbell, bool assign,
+                  struct error *err)
 {
-    struct kvm_ioeventfd request = { .addr = gpa, .len = 4, .fd = fd };
+    struct kvm_ioeventfd request = {
+        .addr = doorbell->gpa,
+        .len = 4,
+        .fd = doorbell->fd,
+        .datamatch = doorbell->value,
+        .flags = (doorbell->any ? 0u : (uint32_t)KVM_IOEVENTFD_FLAG_DATAMATCH) |
+                 (assign ? 0u : (uint32_t)KVM_IOEVENTFD_FLAG_DEASSIGN),
+    };
 
     if (ioctl(kvm->vm_fd, KVM_IOEVENTFD, &request) < 0)
-        return error_set_errno(err, "KVM_IOEVENTFD at 0x%llx", (unsigned long long)gpa);
+        return error_set_errno(err, "KVM_IOEVENTFD at 0x%llx", (unsigned long long)doorbell->gpa);
     return 0;
 }
 
-int kvm_irqfd(struct kvm *kvm, uint32_t gsi, int fd, struct error *err)
+int kvm_irqfd(struct kvm *kvm, uint32_t gsi, int fd, bool assign, struct error *err)
 {
-    struct kvm_irqfd request = { .fd = (uint32_t)fd, .gsi = gsi };
+    struct kvm_irqfd request = { .fd = (uint32_t)fd,
+                                 .gsi = gsi,
+                                 .flags = assign ? 0 : KVM_IRQFD_FLAG_DEASSIGN };
 
     if (ioctl(kvm->vm_fd, KVM_IRQFD, &request) < 0)
         return error_set_errno(err, "KVM_IRQFD for interrupt %u", gsi);

@@ -3,6 +3,7 @@
 #define VMRT_VMM_KVM_H
 
 #include <linux/kvm.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "lib/error.h"
@@ -25,9 +26,18 @@ void kvm_close(struct kvm *kvm);
 /* Gives the VM every region of @memory as a slot. */
 int kvm_set_memory(struct kvm *kvm, const struct guest_memory *memory, struct error *err);
 
-/* Writes of 4 bytes to @gpa signal @fd instead of leaving the guest. */
-int kvm_ioeventfd(struct kvm *kvm, uint64_t gpa, int fd, struct error *err);
-/* Signals on @fd raise global interrupt @gsi. */
-int kvm_irqfd(struct kvm *kvm, uint32_t gsi, int fd, struct error *err);
+/* A 4-byte register that signals an eventfd when it is written, instead of leaving the guest. */
+struct kvm_doorbell {
+    uint64_t gpa;
+    int fd;
+    bool any;       /* whatever is written */
+    uint32_t value; /* else only this */
+};
+
+/* Return: 0; -ENOENT when there is nothing to take away; or -errno. */
+int kvm_ioeventfd(struct kvm *kvm, const struct kvm_doorbell *doorbell, bool assign,
+                  struct error *err);
+/* Signals on @fd raise global interrupt @gsi, or no longer do. */
+int kvm_irqfd(struct kvm *kvm, uint32_t gsi, int fd, bool assign, struct error *err);
 
 #endif

@@ -81,8 +81,10 @@ int machine_create(struct machine *machine, struct vm_plan *plan, struct error *
     machine->kvm.kvm_fd = machine->kvm.vm_fd = machine->end_fd = machine->paused_fd = -1;
     pthread_mutex_init(&machine->gate_lock, NULL);
     pthread_cond_init(&machine->gate, NULL);
-    for (unsigned int i = 0; i < SLOT_COUNT; i++)
+    for (unsigned int i = 0; i < SLOT_COUNT; i++) {
         machine->slots[i].kick_fd = machine->slots[i].interrupt_fd = -1;
+        pthread_rwlock_init(&machine->slots[i].lock, NULL);
+    }
     machine->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     machine->paused_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (machine->end_fd < 0 || machine->paused_fd < 0)
@@ -113,10 +115,8 @@ void machine_destroy(struct machine *machine)
         vcpu_destroy(&machine->vcpus[i]);
     free(machine->vcpus);
     machine->vcpus = NULL;
-    for (unsigned int i = 0; i < SLOT_COUNT; i++) {
-        fd_close(&machine->slots[i].kick_fd);
-        fd_close(&machine->slots[i].interrupt_fd);
-    }
+    for (unsigned int i = 0; i < SLOT_COUNT; i++)
+        machine_release_slot(machine, i);
     kvm_close(&machine->kvm);
     memory_destroy(&machine->memory);
     fd_close(&machine->end_fd);
@@ -129,28 +129,96 @@ int machine_prepare_slot(struct machine *machine, unsigned int slot, struct erro
 
     s->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     s->interrupt_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (s->kick_fd < 0 || s->interrupt_fd < 0)
-        return error_set_errno(err, "eventfd");
+    if (s->kick_fd < 0 || s->interrupt_fd < 0) {
+        error_set_errno(err, "eventfd");
+        machine_release_slot(machine, slot);
+        return -err->code;
+    }
     return 0;
 }
 
-/* virtio 1.2 §4.2.2: QueueNotify. One eventfd for all queues: fewer grace periods in KVM. */
+void machine_release_slot(struct machine *machine, unsigned int slot)
+{
+    fd_close(&machine->slots[slot].kick_fd);
+    fd_close(&machine->slots[slot].interrupt_fd);
+}
+
+/* virtio 1.2 §4.2.2: QueueNotify, which is written the queue's number. */
 #define REGISTER_QUEUE_NOTIFY 0x50
+
+/*
+ * One eventfd for all queues where one thread serves them: each is a grace period in KVM. Return:
+ * how many notifications have been set up or taken away, before a failure if there is one.
+ */
+static unsigned int set_doorbells(struct machine *machine, unsigned int slot, unsigned int count,
+                                  bool assign, struct error *err)
+{
+    const struct slot *s = &machine->slots[slot];
+    struct kvm_doorbell bell = {
+        .gpa = ARCH_SLOT_BASE + slot * ARCH_SLOT_SIZE + REGISTER_QUEUE_NOTIFY,
+        .fd = s->kick_fd,
+        .any = s->queue_count == 0,
+    };
+    unsigned int done = 0;
+
+    for (; done < count; done++) {
+        if (!bell.any) {
+            bell.fd = s->queue_fds[done];
+            bell.value = done;
+        }
+        if (kvm_ioeventfd(&machine->kvm, &bell, assign, err) < 0)
+            break;
+    }
+    return done;
+}
+
+static void set_device(struct slot *slot, struct virtio_device *device)
+{
+    pthread_rwlock_wrlock(&slot->lock);
+    slot->device = device;
+    pthread_rwlock_unlock(&slot->lock);
+}
+
+int machine_attach_queues(struct machine *machine, unsigned int slot, struct virtio_device *device,
+                          const int *queue_fds, unsigned int queue_count, struct error *err)
+{
+    struct slot *s = &machine->slots[slot];
+    unsigned int count = queue_count ? queue_count : 1, done;
+    struct error ignored;
+    int ret = 0;
+
+    s->queue_count = queue_count;
+    if (queue_count)
+        memcpy(s->queue_fds, queue_fds, queue_count * sizeof(*queue_fds));
+    done = set_doorbells(machine, slot, count, true, err);
+    if (done < count)
+        ret = -err->code;
+    if (ret == 0)
+        ret = kvm_irqfd(&machine->kvm, arch_slot_gsi(slot), s->interrupt_fd, true, err);
+    if (ret == 0)
+        set_device(s, device);
+    else
+        set_doorbells(machine, slot, done, false, &ignored);
+    return ret;
+}
 
 int machine_attach(struct machine *machine, unsigned int slot, struct virtio_device *device,
                    struct error *err)
 {
-    struct slot *s = &machine->slots[slot];
-    int ret;
+    return machine_attach_queues(machine, slot, device, NULL, 0, err);
+}
 
-    ret =
-        kvm_ioeventfd(&machine->kvm, ARCH_SLOT_BASE + slot * ARCH_SLOT_SIZE + REGISTER_QUEUE_NOTIFY,
-                      s->kick_fd, err);
-    if (ret == 0)
-        ret = kvm_irqfd(&machine->kvm, arch_slot_gsi(slot), s->interrupt_fd, err);
-    if (ret == 0)
-        atomic_store(&s->device, device);
-    return ret;
+void machine_detach(struct machine *machine, unsigned int slot)
+{
+    struct slot *s = &machine->slots[slot];
+    struct error ignored;
+
+    if (!s->device)
+        return;
+    set_device(s, NULL);
+    set_doorbells(machine, slot, s->queue_count ? s->queue_count : 1, false, &ignored);
+    (void)kvm_irqfd(&machine->kvm, arch_slot_gsi(slot), s->interrupt_fd, false, &ignored);
+    s->queue_count = 0;
 }
 
 static int pin(const struct vcpu *vcpu, uint32_t cpu, struct error *err)

@@ -50,9 +50,13 @@ struct vcpu {
 };
 
 struct slot {
-    struct virtio_device *_Atomic device; /* NULL: empty, reads as DeviceID 0 */
-    int kick_fd;                          /* eventfd: the driver notified */
-    int interrupt_fd;                     /* eventfd: raises the slot's interrupt */
+    pthread_rwlock_t lock;        /* read: a vCPU is in the device; write: it comes or goes */
+    struct virtio_device *device; /* NULL: empty, reads as DeviceID 0 */
+    int kick_fd;                  /* eventfd: the driver notified */
+    int interrupt_fd;             /* eventfd: raises the slot's interrupt */
+    /* Eventfds of the device's single queues; 0 of them: kick_fd is for all. */
+    int queue_fds[DEVICE_QUEUES_MAX];
+    unsigned int queue_count;
 };
 
 struct machine {
@@ -89,8 +93,22 @@ void machine_destroy(struct machine *machine);
  */
 int machine_attach(struct machine *machine, unsigned int slot, struct virtio_device *device,
                    struct error *err);
+/*
+ * Likewise, with notifications of each queue signalled to an eventfd of its own: @queue_fds[queue],
+ * which stay open until machine_detach().
+ */
+int machine_attach_queues(struct machine *machine, unsigned int slot, struct virtio_device *device,
+                          const int *queue_fds, unsigned int queue_count, struct error *err);
+/**
+ * machine_detach() - make the slot empty again; the guest has let go of it, or never will.
+ *
+ * When this returns, no vCPU is in the device and none comes to it, and the device may be destroyed;
+ * then machine_release_slot() closes the eventfds. From any thread; an empty slot stays one.
+ */
+void machine_detach(struct machine *machine, unsigned int slot);
 /* Prepares a slot's eventfds; devices need them when they are created. Return: 0 or -errno. */
 int machine_prepare_slot(struct machine *machine, unsigned int slot, struct error *err);
+void machine_release_slot(struct machine *machine, unsigned int slot);
 
 /**
  * machine_run() - start the vCPU threads.

@@ -2,7 +2,6 @@
 #include "vmm/nics.h"
 
 #include <errno.h>
-#include <net/if.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,23 +9,30 @@
 #include "init/protocol.h"
 #include "vmm/virtio/net.h"
 
+/*
+ * A slot goes round: free, in use, gone (the interface is, but the guest may still be looking at the
+ * device), and free again once the guest has let go of it.
+ */
 struct nic {
-    struct net *net;
-    uint64_t index; /* the host's; 0: the slot is free */
+    struct net *net; /* NULL: the slot is free */
+    uint64_t index;  /* the host's */
+    bool gone;
 };
 
 struct nics {
     struct machine *machine;
     struct net_workers *workers;
     unsigned int first_slot;
+    unsigned int asked; /* messages that the guest has not answered */
     struct nic list[SLOT_COUNT];
 };
 
 /* A FIELD_LINK, decoded. */
 struct link {
-    uint64_t index, mtu, flags, queues;
+    uint64_t index, queues;
     const uint8_t *mac; /* NULL: not given */
     uint8_t *slot;      /* where its number goes */
+    bool carrier;
 };
 
 struct nics *nics_create(struct machine *machine, unsigned int first_slot, unsigned int workers)
@@ -55,17 +61,14 @@ static int parse_link(struct protocol_reader fields, struct link *link, struct e
     bool bad = false;
     int ret;
 
-    *link = (struct link) { .queues = 1 };
+    *link = (struct link) { .queues = 1, .carrier = true };
     while ((ret = protocol_next(&fields, &field)) == 1) {
         switch (field.tag) {
         case FIELD_LINK_INDEX:
             link->index = protocol_u64(&field, &bad);
             break;
-        case FIELD_LINK_MTU:
-            link->mtu = protocol_u64(&field, &bad);
-            break;
-        case FIELD_LINK_FLAGS:
-            link->flags = protocol_u64(&field, &bad);
+        case FIELD_LINK_CARRIER:
+            link->carrier = protocol_u64(&field, &bad) != 0;
             break;
         case FIELD_LINK_QUEUES:
             link->queues = protocol_u64(&field, &bad);
@@ -83,17 +86,21 @@ static int parse_link(struct protocol_reader fields, struct link *link, struct e
             break;
         }
     }
-    if (ret < 0 || bad || !link->index || !link->slot || link->mtu > UINT32_MAX ||
+    if (ret < 0 || bad || !link->index || !link->slot ||
         link->queues < 1 || link->queues > NET_PAIRS_MAX)
         return error_set(err, EPROTO, "network: malformed description of an interface");
     return 0;
 }
 
+/* @index: 0 for a free slot. */
 static struct nic *find_nic(struct nics *nics, uint64_t index)
 {
-    for (unsigned int slot = nics->first_slot; slot < SLOT_COUNT; slot++)
-        if (nics->list[slot].index == index)
-            return &nics->list[slot];
+    for (unsigned int slot = nics->first_slot; slot < SLOT_COUNT; slot++) {
+        struct nic *nic = &nics->list[slot];
+
+        if (index ? nic->net && !nic->gone && nic->index == index : !nic->net)
+            return nic;
+    }
     return NULL;
 }
 
@@ -115,20 +122,66 @@ static void store_slot(const struct link *link, unsigned int slot)
         memcpy(link->slot, &number, sizeof(number));
 }
 
+static int create_device(struct nics *nics, struct nic *nic, struct net_config *config,
+                         struct error *err)
+{
+    unsigned int slot = (unsigned int)(nic - nics->list);
+    int ret = machine_prepare_slot(nics->machine, slot, err);
+
+    if (ret < 0)
+        return ret;
+    config->kick_fd = nics->machine->slots[slot].kick_fd;
+    config->interrupt_fd = nics->machine->slots[slot].interrupt_fd;
+    ret = net_create(&nic->net, config, err);
+    if (ret < 0)
+        machine_release_slot(nics->machine, slot);
+    return ret;
+}
+
+/* Notifications of each queue wake the worker that serves it, if there are several. */
+static int attach(struct nics *nics, const struct nic *nic, struct error *err)
+{
+    unsigned int slot = (unsigned int)(nic - nics->list);
+    unsigned int count = net_kick_count(nic->net);
+    int queue_fds[DEVICE_QUEUES_MAX];
+
+    for (unsigned int queue = 0; queue < count; queue++)
+        queue_fds[queue] = net_queue_kick_fd(nic->net, queue);
+    return machine_attach_queues(nics->machine, slot, net_virtio(nic->net), queue_fds, count, err);
+}
+
+/* Nobody in the guest uses the device: the slot, its eventfds and the TAPs are released. */
+static void release(struct nics *nics, struct nic *nic)
+{
+    unsigned int slot = (unsigned int)(nic - nics->list);
+
+    machine_detach(nics->machine, slot);
+    net_destroy(nic->net);
+    machine_release_slot(nics->machine, slot);
+    *nic = (struct nic) { 0 };
+}
+
+void nics_destroy(struct nics *nics)
+{
+    for (unsigned int slot = nics->first_slot; slot < SLOT_COUNT; slot++)
+        if (nics->list[slot].net)
+            release(nics, &nics->list[slot]);
+    net_workers_destroy(nics->workers);
+    free(nics);
+}
+
 /* Return: how many of @fds have been taken over, or -errno. */
 static int add_link(struct nics *nics, const struct link *link, const int *fds, size_t fd_count,
                     struct error *err)
 {
     struct nic *nic = find_nic(nics, 0);
-    unsigned int slot = nic ? (unsigned int)(nic - nics->list) : 0;
     struct net_config config = {
         .memory = &nics->machine->memory,
         .workers = nics->workers,
         .tap_fds = fds,
         .pairs = (unsigned int)link->queues,
         .mac = link->mac,
-        .mtu = (uint32_t)link->mtu,
-        .link = (link->flags & IFF_UP) != 0,
+        .link = link->carrier,
     };
     int ret;
 
@@ -136,27 +189,25 @@ static int add_link(struct nics *nics, const struct link *link, const int *fds, 
         return error_set(err, EEXIST, "network: interface %llu has been given already",
                          (unsigned long long)link->index);
     if (!nic)
-        return error_set(err, ENOSPC, "network: a machine can have %u interfaces in its life",
+        return error_set(err, ENOSPC, "network: a machine can have %u interfaces at a time",
                          SLOT_COUNT - nics->first_slot);
     if (fd_count < link->queues)
         return error_set(err, EPROTO, "network: expected %llu TAP descriptors, found %zu",
                          (unsigned long long)link->queues, fd_count);
     ret = probe(fds, link->queues, &config.offloads, err);
     if (ret == 0)
-        ret = machine_prepare_slot(nics->machine, slot, err);
-    if (ret < 0)
-        return ret;
-    config.kick_fd = nics->machine->slots[slot].kick_fd;
-    config.interrupt_fd = nics->machine->slots[slot].interrupt_fd;
-    ret = net_create(&nic->net, &config, err);
+        ret = create_device(nics, nic, &config, err);
     if (ret < 0)
         return ret;
     nic->index = link->index;
-    store_slot(link, slot);
-    ret = machine_attach(nics->machine, slot, net_virtio(nic->net), err);
-    if (ret < 0)
-        net_detach(nic->net);
-    return ret < 0 ? ret : (int)link->queues;
+    store_slot(link, (unsigned int)(nic - nics->list));
+    ret = attach(nics, nic, err);
+    if (ret == 0)
+        return (int)link->queues;
+    /* The descriptors stay the caller's: it closes all that nobody took. */
+    net_forget_taps(nic->net);
+    release(nics, nic);
+    return ret;
 }
 
 static int drop_link(struct nics *nics, const struct protocol_field *field, struct error *err)
@@ -170,9 +221,24 @@ static int drop_link(struct nics *nics, const struct protocol_field *field, stru
     /* One that was never given is as gone as can be. */
     if (nic) {
         net_detach(nic->net);
-        /* The slot stays taken: the guest may still be looking at it. */
-        nic->index = UINT64_MAX;
+        nic->gone = true;
     }
+    return 0;
+}
+
+static int change_link(struct nics *nics, struct protocol_reader fields, struct error *err)
+{
+    struct protocol_field index, carrier;
+    bool bad = protocol_find(fields, FIELD_LINK_INDEX, &index) != 1 ||
+               protocol_find(fields, FIELD_LINK_CARRIER, &carrier) != 1;
+    uint64_t number = bad ? 0 : protocol_u64(&index, &bad);
+    bool up = !bad && protocol_u64(&carrier, &bad) != 0;
+    struct nic *nic = number ? find_nic(nics, number) : NULL;
+
+    if (bad)
+        return error_set(err, EPROTO, "network: malformed change of an interface");
+    if (nic)
+        net_set_link(nic->net, up);
     return 0;
 }
 
@@ -194,6 +260,8 @@ int nics_apply(struct nics *nics, uint8_t *message, size_t length, const int *fd
     while (ret >= 0 && (more = protocol_next(&fields, &field)) == 1) {
         if (field.tag == FIELD_LINK_GONE) {
             ret = drop_link(nics, &field, err);
+        } else if (field.tag == FIELD_LINK_STATE) {
+            ret = change_link(nics, field.value, err);
         } else if (field.tag == FIELD_LINK) {
             ret = parse_link(field.value, &link, err);
             if (ret == 0)
@@ -205,5 +273,16 @@ int nics_apply(struct nics *nics, uint8_t *message, size_t length, const int *fd
         ret = error_set(err, EPROTO, "network: malformed fields");
     while (used < fd_count)
         close(fds[used++]);
+    nics->asked += ret >= 0;
     return ret < 0 ? ret : 0;
+}
+
+void nics_answered(struct nics *nics)
+{
+    /* With another message under way it is not known whether that one takes the interface away. */
+    if (--nics->asked > 0)
+        return;
+    for (unsigned int slot = nics->first_slot; slot < SLOT_COUNT; slot++)
+        if (nics->list[slot].gone)
+            release(nics, &nics->list[slot]);
 }

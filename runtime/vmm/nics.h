@@ -20,6 +20,9 @@ struct nics;
  */
 struct nics *nics_create(struct machine *machine, unsigned int first_slot, unsigned int workers);
 
+/* For tests: every worker has returned; the interfaces and what they had are released. */
+void nics_destroy(struct nics *nics);
+
 /* The body of worker @index; never returns unless epoll fails. */
 void nics_serve(struct nics *nics, unsigned int index);
 
@@ -29,12 +32,16 @@ void nics_serve(struct nics *nics, unsigned int index);
  * @fds:     TAPs of these, FIELD_LINK_QUEUES each, in order; taken over whatever is returned.
  *
  * Devices of FIELD_LINK are in their slots when this returns; the guest has to be told to bind
- * them. Those of FIELD_LINK_GONE have lost their link.
+ * them. Those of FIELD_LINK_GONE have lost their link; their slots are free when the guest, which is
+ * to be told of the message if this succeeds, has answered: see nics_answered().
  *
  * Return: 0; -EPROTO for a malformed message, -ENOSPC without a free slot, or -errno. Interfaces
  * that were made before the failure stay.
  */
 int nics_apply(struct nics *nics, uint8_t *message, size_t length, const int *fds, size_t fd_count,
                struct error *err);
+
+/* The guest has answered a message, well or badly, or it never will: once for each that succeeded. */
+void nics_answered(struct nics *nics);
 
 #endif

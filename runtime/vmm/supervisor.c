@@ -32,8 +32,13 @@
 #include "vmm/virtio/rng.h"
 #include "vmm/virtio/vsock.h"
 
-/* Fixed places, so that a machine's shape does not depend on what a container asks for. */
-enum { SLOT_VSOCK, SLOT_FS, SLOT_RNG, SLOT_CONSOLE, SLOT_NICS };
+/*
+ * Fixed places, so that a machine's shape does not depend on what a container asks for. One is kept
+ * for a balloon; from SLOT_NICS to the end are the network interfaces.
+ */
+enum { SLOT_VSOCK, SLOT_FS, SLOT_RNG, SLOT_CONSOLE, SLOT_NICS = 5 };
+
+_Static_assert(SLOT_COUNT - SLOT_NICS == 16, "as many interfaces as docs/networking.md promises");
 
 /*
  * Passed on to the workload. Not among them: what a fault of this process raises, what it makes use
@@ -339,6 +344,13 @@ static int apply_network(void *context, uint8_t *message, size_t length, const i
     return nics_apply(s->nics, message, length, fds, fd_count, err);
 }
 
+static void network_answered(void *context)
+{
+    struct supervisor *s = context;
+
+    nics_answered(s->nics);
+}
+
 static void print_exits(struct supervisor *s, const char *title)
 {
     if (!s->plan->exit_stats)
@@ -407,6 +419,7 @@ static int create_session(struct supervisor *s, struct error *err)
         .pause = pause_machine,
         .resume = resume_machine,
         .network = apply_network,
+        .network_answered = network_answered,
         .context = s,
     };
 

@@ -322,7 +322,6 @@ static void create(struct machine *m)
                                  .tap_fds = taps,
                                  .offloads = 0x6f, /* TUN_F_*: all but UFO */
                                  .mac = mac,
-                                 .mtu = 1500,
                                  .link = true };
     struct error err;
 

@@ -243,6 +243,30 @@ static void test_driver_of_one_pair_on_a_device_of_four(void **state)
     assert_true(arrives(w, &b, OURS));
 }
 
+/* KVM signals by the queue's number, and does not know whose queue that is. */
+static void test_control_queue_of_one_pair_has_the_kick_of_the_second(void **state)
+{
+    struct nic *w = *state;
+    struct driver_ring *r = &w->rings[2];
+    uint8_t *p = driver_at(&w->driver, w->control_gpa, 8192);
+    uint32_t head, written;
+    uint64_t one = 1;
+
+    assert_true(nic_bring_up(w, FEATURES_USUAL));
+    assert_int_equal(net_kick_count(w->net), 9);
+    p[0] = VIRTIO_NET_CTRL_RX;
+    p[1] = VIRTIO_NET_CTRL_RX_PROMISC;
+    p[2] = 1;
+    p[16] = 0xee;
+    ring_set(r, 0, w->control_gpa, 3, VRING_DESC_F_NEXT, 1);
+    ring_set(r, 1, w->control_gpa + 16, 1, VRING_DESC_F_WRITE, 0);
+    ring_offer(r, 0);
+    assert_int_equal(write(net_queue_kick_fd(w->net, 2), &one, 8), 8);
+    nic_run(w);
+    assert_true(ring_take(r, &head, &written));
+    assert_int_equal(p[16], VIRTIO_NET_OK);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -254,6 +278,7 @@ int main(void)
         MULTI(test_pairs_carry_their_own_packets),
         MULTI(test_queue_has_its_own_kick),
         MULTI(test_driver_of_one_pair_on_a_device_of_four),
+        MULTI(test_control_queue_of_one_pair_has_the_kick_of_the_second),
     };
 
     signal(SIGPIPE, SIG_IGN); /* TAPs do not have it */

@@ -26,7 +26,7 @@
     (DRIVER_FEATURES_ALL | F(MAC) | F(STATUS) | F(MRG_RXBUF) | F(CTRL_VQ) | F(CTRL_RX) |         \
      F(CTRL_RX_EXTRA) | F(CTRL_MAC_ADDR) | F(CTRL_VLAN) | F(CTRL_GUEST_OFFLOADS) | F(CSUM) |     \
      F(GUEST_CSUM) | F(HOST_TSO4) | F(HOST_TSO6) | F(HOST_ECN) | F(GUEST_TSO4) | F(GUEST_TSO6) | \
-     F(GUEST_ECN) | F(MTU) | F_USO)
+     F(GUEST_ECN) | F_USO)
 
 static const uint8_t nic_mac[6] = { 0x02, 0x42, 0xac, 0x11, 0x00, 0x02 };
 
@@ -51,7 +51,7 @@ static inline unsigned int nic_control(const struct nic *w)
 static inline void nic_create(struct nic *w, unsigned int pairs, unsigned int workers,
                               const int *tap_fds, uint32_t offloads)
 {
-    struct net_config config = { .offloads = offloads, .mac = nic_mac, .mtu = 1500, .link = true };
+    struct net_config config = { .offloads = offloads, .mac = nic_mac, .link = true };
     struct error err;
 
     memset(w, 0, sizeof(*w));

@@ -16,9 +16,11 @@
 #define LINK_SPEED 10000u
 #define LINK_FULL  1u
 
-#define MTU_MIN 68u /* §5.1.4.1 */
-
-/* Offered always; the rest depends on what the TAP takes and what the caller knows. */
+/*
+ * Offered always; the rest depends on what the TAP takes and what the caller knows. Never MTU: to
+ * Linux that is the largest ever (drivers/net/virtio_net.c, dev->max_mtu), and the host's interface
+ * may get a larger one later. Buffers are merged, so that any packet fits without it.
+ */
 #define FEATURES_ALWAYS                                                                           \
     (NET_FEATURE(STATUS) | NET_FEATURE(MRG_RXBUF) | NET_FEATURE(CTRL_VQ) | NET_FEATURE(CTRL_RX) | \
      NET_FEATURE(CTRL_RX_EXTRA) | NET_FEATURE(CTRL_VLAN) | NET_FEATURE(CTRL_MAC_ADDR) |           \
@@ -126,8 +128,6 @@ static uint64_t features_offered(const struct net_config *config)
             features |= offered[i].features;
     if (config->mac)
         features |= NET_FEATURE(MAC);
-    if (config->mtu >= MTU_MIN && config->mtu <= UINT16_MAX)
-        features |= NET_FEATURE(MTU);
     if (config->pairs > 1)
         features |= NET_FEATURE(MQ);
     return features;
@@ -138,7 +138,6 @@ static void describe(struct net *net, const struct net_config *config)
     net->config = (struct virtio_net_config) {
         .status = htole16(config->link ? VIRTIO_NET_S_LINK_UP : 0),
         .max_virtqueue_pairs = htole16((uint16_t)config->pairs),
-        .mtu = htole16((uint16_t)config->mtu),
         .speed = htole32(LINK_SPEED),
         .duplex = LINK_FULL,
     };
@@ -236,6 +235,11 @@ struct virtio_device *net_virtio(struct net *net)
     return &net->virtio;
 }
 
+unsigned int net_kick_count(const struct net *net)
+{
+    return net->pair_count > 1 ? net->ops.queue_count : 0;
+}
+
 int net_queue_kick_fd(const struct net *net, unsigned int queue)
 {
     const struct net_pair *pair = &net->pairs[queue / 2];
@@ -264,18 +268,30 @@ void net_set_link(struct net *net, bool up)
     pthread_mutex_unlock(&net->virtio.lock);
 }
 
-void net_detach(struct net *net)
+static void part_taps(struct net *net, bool close_them)
 {
     pthread_mutex_lock(&net->virtio.lock);
     net->gone = true;
     net_hold(net, true);
     for (unsigned int i = 0; i < net->pair_count; i++) {
         net_worker_forget_tap(&net->pairs[i]);
-        fd_close(&net->pairs[i].tap_fd);
+        if (close_them)
+            fd_close(&net->pairs[i].tap_fd);
+        net->pairs[i].tap_fd = -1;
     }
     net_hold(net, false);
     net_set_link(net, false);
     pthread_mutex_unlock(&net->virtio.lock);
+}
+
+void net_forget_taps(struct net *net)
+{
+    part_taps(net, false);
+}
+
+void net_detach(struct net *net)
+{
+    part_taps(net, true);
 }
 
 void net_handle_trouble(struct net *net, unsigned int trouble)

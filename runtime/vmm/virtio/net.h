@@ -76,7 +76,6 @@ struct net_config {
     unsigned int pairs; /* 1 to NET_PAIRS_MAX */
     uint32_t offloads;  /* of net_probe_tap() */
     const uint8_t *mac; /* 6 bytes; NULL: the guest invents one */
-    uint32_t mtu;       /* told to the guest when it is 68 to 65535 */
     bool link;          /* up */
 };
 
@@ -98,12 +97,17 @@ int net_create(struct net **net, const struct net_config *config, struct error *
 void net_destroy(struct net *net);
 
 struct virtio_device *net_virtio(struct net *net);
+/* How many queues are to have notifications of their own; 0: all go to @kick_fd. */
+unsigned int net_kick_count(const struct net *net);
 /* Where KVM is to signal notifications of @queue. @kick_fd itself for the control queue. */
 int net_queue_kick_fd(const struct net *net, unsigned int queue);
 
 /* The interface's carrier on the host changed; tells the guest. From any thread. */
 void net_set_link(struct net *net, bool up);
 bool net_link(struct net *net);
+
+/* Gives the TAPs back to the caller of net_create(), which then destroys the device. */
+void net_forget_taps(struct net *net);
 
 /*
  * The interface is gone from the host: the link goes down for good and the TAPs are closed, which

@@ -161,11 +161,23 @@ static void device_kicked(struct net *net)
         net_worker_wake(&net->pairs[i]);
 }
 
+/*
+ * Queue 2 belongs to the second pair only if the driver knows of several (§5.1.2): to any other it
+ * is the control queue, whose notifications then come here.
+ */
+static void second_pair_kicked(struct net *net)
+{
+    pthread_mutex_lock(&net->virtio.lock);
+    net_control_run(net);
+    pthread_mutex_unlock(&net->virtio.lock);
+}
+
 /* One turn of @pair, if there is something to do. Return: whether there is more. */
 static bool run_pair(struct net_pair *pair)
 {
     struct net *net = pair->net;
     unsigned int events = pair->events, trouble = 0;
+    bool control;
 
     if (!events && !pair->again)
         return false;
@@ -189,7 +201,10 @@ static bool run_pair(struct net_pair *pair)
         trouble |= net_receive_run(pair);
     }
     pair->again = pair->running && !trouble && (pair->tx_ready || net_receive_ready(pair));
+    control = pair->index == 1 && !pair->running && events & NET_EVENT_KICK;
     pthread_mutex_unlock(&pair->lock);
+    if (control)
+        second_pair_kicked(net);
     if (trouble)
         net_handle_trouble(net, trouble);
     return pair->again;

@@ -15,6 +15,6 @@
 #define LAYOUT_IOAPIC       0xfec00000u
 #define LAYOUT_LAPIC        0xfee00000u
 #define LAYOUT_IOAPIC_PINS  24u
-#define LAYOUT_FIRST_GSI    5u /* of the device slots: 5..20, all free on a machine without ISA */
+#define LAYOUT_FIRST_GSI    3u /* of the device slots: 3..23, all free on a machine without ISA */
 
 #endif

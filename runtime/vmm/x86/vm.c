@@ -21,6 +21,8 @@ int arch_vm_setup(struct kvm *kvm, struct error *err)
     return 0;
 }
 
+_Static_assert(LAYOUT_FIRST_GSI + SLOT_COUNT <= LAYOUT_IOAPIC_PINS, "a line for each slot");
+
 uint32_t arch_slot_gsi(unsigned int slot)
 {
     return LAYOUT_FIRST_GSI + slot;
