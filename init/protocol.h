@@ -218,6 +218,8 @@ enum field_tag {
     /* u64: whether the host's interface has a carrier; in FIELD_LINK (absent: it has) and … */
     FIELD_LINK_CARRIER = 144,
     FIELD_LINK_STATE = 145, /* fields FIELD_LINK_INDEX, FIELD_LINK_CARRIER; for vmrt-vmm alone */
+    /* u64: 1: after the TAP descriptors, as many of /dev/vhost-net belong to the interface */
+    FIELD_LINK_VHOST = 146,
 };
 
 /*

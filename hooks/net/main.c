@@ -23,7 +23,7 @@
 struct options {
     int namespace, control, log;
     unsigned int queues;
-    bool watch;
+    bool watch, vhost;
 };
 
 static int log_fd = STDERR_FILENO;
@@ -40,7 +40,8 @@ static void say(const char *line)
 
 static void print_help(void)
 {
-    printf("Usage: vmrt-net --netns FD|PATH --control FD [--queues N] [--watch] [--log FD]\n"
+    printf("Usage: vmrt-net --netns FD|PATH --control FD [--queues N] [--vhost]\n"
+           "                [--watch] [--log FD]\n"
            "       vmrt-net --help | --version\n\n"
            "Gives every interface of a network namespace to a virtual machine: a TAP device for\n"
            "each, traffic redirected both ways, and the same name, MAC, MTU, addresses, routes,\n"
@@ -48,6 +49,7 @@ static void print_help(void)
            "  --netns FD|PATH  the namespace\n"
            "  --control FD     a connection to the machine's control socket\n"
            "  --queues N       queue pairs of each interface, 1 to %d (1)\n"
+           "  --vhost          let the host's kernel move the packets (/dev/vhost-net)\n"
            "  --watch          when all is done, go on in the background: pass changes to the\n"
            "                   guest until the machine ends, then take everything back\n"
            "  --log FD         where the background process writes its lines (nowhere)\n\n"
@@ -89,9 +91,13 @@ static int parse_namespace(const char *text, int *fd, struct error *err)
 static int parse_options(int argc, char **argv, struct options *options, struct error *err)
 {
     static const struct option known[] = {
-        { "netns", required_argument, NULL, 'n' },  { "control", required_argument, NULL, 'c' },
-        { "queues", required_argument, NULL, 'q' }, { "watch", no_argument, NULL, 'w' },
-        { "log", required_argument, NULL, 'l' },    { NULL, 0, NULL, 0 },
+        { "netns", required_argument, NULL, 'n' },
+        { "control", required_argument, NULL, 'c' },
+        { "queues", required_argument, NULL, 'q' },
+        { "watch", no_argument, NULL, 'w' },
+        { "log", required_argument, NULL, 'l' },
+        { "vhost", no_argument, NULL, 'v' },
+        { NULL, 0, NULL, 0 },
     };
     unsigned long number;
     int option, ret = 0;
@@ -114,6 +120,9 @@ static int parse_options(int argc, char **argv, struct options *options, struct 
                 return error_set(err, EINVAL, "--queues: \"%s\" is not a number from 1 to %d",
                                  optarg, TAP_QUEUES_MAX);
             options->queues = (unsigned int)number;
+            break;
+        case 'v':
+            options->vhost = true;
             break;
         case 'w':
             options->watch = true;
@@ -172,7 +181,7 @@ static pid_t go_on_in_background(const struct options *options, struct error *er
 static int connect_network(const struct options *options, struct network *network,
                            struct error *err)
 {
-    int ret = network_open(network, options->control, options->queues, say, err);
+    int ret = network_open(network, options->control, options->queues, options->vhost, say, err);
 
     if (ret < 0)
         return ret;

@@ -17,7 +17,7 @@
 #define PASSED_FLAGS (IFF_UP | IFF_NOARP | IFF_MULTICAST)
 
 static void put_link(struct protocol_writer *writer, const struct scan_link *link,
-                     unsigned int queues)
+                     const struct message_cards *cards)
 {
     size_t mark = protocol_open(writer, FIELD_LINK);
 
@@ -26,7 +26,8 @@ static void put_link(struct protocol_writer *writer, const struct scan_link *lin
     protocol_put_bytes(writer, FIELD_LINK_MAC, link->mac, sizeof(link->mac));
     protocol_put_u64(writer, FIELD_LINK_MTU, link->mtu);
     protocol_put_u64(writer, FIELD_LINK_FLAGS, link->flags & PASSED_FLAGS);
-    protocol_put_u64(writer, FIELD_LINK_QUEUES, queues);
+    protocol_put_u64(writer, FIELD_LINK_QUEUES, cards->queues);
+    protocol_put_u64(writer, FIELD_LINK_VHOST, cards->vhost);
     protocol_put_u64(writer, FIELD_LINK_CARRIER, link->carrier);
     /* Room for vmrt-vmm's answer, in place. */
     protocol_put_u64(writer, FIELD_LINK_SLOT, 0);
@@ -159,7 +160,8 @@ static int put_items(struct protocol_writer *writer, const struct scan *before,
 }
 
 int message_build(struct protocol_writer *writer, const struct scan *before,
-                  const struct scan *after, unsigned int queues, bool resolver, struct error *err)
+                  const struct scan *after, const struct message_cards *cards, bool resolver,
+                  struct error *err)
 {
     /* Every namespace has the sorted list of its items, if an empty one; only nothing has none. */
     bool first = !before->sorted;
@@ -169,7 +171,7 @@ int message_build(struct protocol_writer *writer, const struct scan *before,
     protocol_begin(writer, MESSAGE_NETWORK, 0, 0);
     for (size_t i = 0; i < after->link_count; i++)
         if (!scan_find_link(before, after->links[i].index)) {
-            put_link(writer, &after->links[i], queues);
+            put_link(writer, &after->links[i], cards);
             said = 1;
         }
     for (size_t i = 0; i < before->link_count; i++)

@@ -8,16 +8,23 @@
 #include "lib/error.h"
 #include "scan.h"
 
+/* What belongs to each new interface. */
+struct message_cards {
+    unsigned int queues; /* queue pairs, and TAP descriptors */
+    bool vhost;          /* as many descriptors of /dev/vhost-net follow these */
+};
+
 /**
  * message_build() - write the message.
  * @before: what the guest has been told; a scan of zeroes at the beginning.
  * @after:  what is so now.
- * @queues: queue pairs of each new interface.
+ * @cards:  what the new interfaces are to be.
  * @resolver: the guest is to ask the name server of the namespace from now on.
  * Return: 1 when there is something to say, 0 when not, or a negative errno.
  */
 int message_build(struct protocol_writer *writer, const struct scan *before,
-                  const struct scan *after, unsigned int queues, bool resolver, struct error *err);
+                  const struct scan *after, const struct message_cards *cards, bool resolver,
+                  struct error *err);
 
 /* The message that takes back what @before does not have of @after: its interfaces are gone. */
 int message_build_retraction(struct protocol_writer *writer, const struct scan *before,

@@ -10,9 +10,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "lib/fd.h"
 #include "message.h"
 #include "resolver.h"
 #include "tap.h"
+#include "vhost.h"
 
 /*
  * An engine sets an interface up in many steps; they are passed on together, when nothing has
@@ -21,7 +23,7 @@
 #define QUIET_MS 5
 #define BURST_MS 100
 
-int network_open(struct network *network, int control, unsigned int queues,
+int network_open(struct network *network, int control, unsigned int queues, bool vhost,
                  void (*warn_line)(const char *line), struct error *err)
 {
     int ret;
@@ -29,6 +31,7 @@ int network_open(struct network *network, int control, unsigned int queues,
     memset(network, 0, sizeof(*network));
     network->control = control;
     network->queues = queues;
+    network->vhost = vhost;
     network->warn = warn_line;
     ret = kernel_open(&network->kernel, err);
     if (ret == 0)
@@ -121,28 +124,89 @@ static void follow_mtu(struct network *network, const struct scan *now)
     }
 }
 
-/* TAPs for the interfaces of @now that are new; @fds receives the descriptors, in their order. */
-static int join_new(struct network *network, const struct scan *now, struct tap *taps, int *fds,
-                    size_t *fd_count, struct error *err)
+static size_t count_new(const struct network *network, const struct scan *now)
 {
-    size_t tap_count = 0;
+    size_t count = 0;
 
-    *fd_count = 0;
+    for (size_t i = 0; i < now->link_count; i++)
+        count += !scan_find_link(&network->told, now->links[i].index);
+    return count;
+}
+
+/* What one message about new interfaces carries: TAPs, and as many of /dev/vhost-net or none. */
+struct cards {
+    struct tap taps[SCAN_LINKS_MAX];
+    size_t tap_count;
+    int vhost[SCAN_LINKS_MAX * TAP_QUEUES_MAX];
+    bool has_vhost;
+    int fds[2 * SCAN_LINKS_MAX * TAP_QUEUES_MAX]; /* of each interface its TAP's, then vhost's */
+    size_t fd_count;
+};
+
+static void cards_close(struct cards *cards)
+{
+    for (size_t i = 0; i < cards->fd_count; i++)
+        close(cards->fds[i]);
+    cards->fd_count = 0;
+}
+
+/* Without it the machine moves the packets itself: that is worth a line, no more. */
+static void open_vhost(struct network *network, struct cards *cards, size_t count)
+{
+    size_t queues = count * network->queues;
+    struct error reason;
+
+    cards->has_vhost = false;
+    if (!network->vhost || count == 0)
+        return;
+    if (2 * queues >= FD_MESSAGE_MAX)
+        error_set(&reason, E2BIG, "vhost-net: %zu queues are too many at once", queues);
+    else if (vhost_open(cards->vhost, queues, &reason) == 0)
+        cards->has_vhost = true;
+    else
+        network->vhost = false;
+    if (!cards->has_vhost) {
+        char line[sizeof(reason.message) + 64];
+
+        snprintf(line, sizeof(line), "%s: packets are moved by vmrt-vmm", reason.message);
+        network->warn(line);
+    }
+}
+
+static void give_card(struct cards *cards, const struct tap *tap)
+{
+    size_t first = cards->tap_count * tap->queues;
+
+    for (unsigned int queue = 0; queue < tap->queues; queue++)
+        cards->fds[cards->fd_count++] = tap->fds[queue];
+    for (unsigned int queue = 0; cards->has_vhost && queue < tap->queues; queue++)
+        cards->fds[cards->fd_count++] = cards->vhost[first + queue];
+    cards->tap_count++;
+}
+
+/* Cards for the interfaces of @now that are new, in their order. */
+static int join_new(struct network *network, const struct scan *now, struct cards *cards,
+                    struct error *err)
+{
+    size_t count = count_new(network, now);
+
+    cards->tap_count = cards->fd_count = 0;
+    open_vhost(network, cards, count);
     for (size_t i = 0; i < now->link_count; i++) {
         int ret;
 
         if (scan_find_link(&network->told, now->links[i].index))
             continue;
-        ret = join(network, &now->links[i], &taps[tap_count], err);
+        ret = join(network, &now->links[i], &cards->taps[cards->tap_count], err);
         if (ret < 0) {
-            while (tap_count > 0)
-                tap_close(&taps[--tap_count]);
-            *fd_count = 0;
+            size_t given = cards->tap_count * network->queues;
+
+            cards_close(cards);
+            for (size_t k = given; cards->has_vhost && k < count * network->queues; k++)
+                close(cards->vhost[k]);
             return ret;
         }
-        for (unsigned int queue = 0; queue < taps[tap_count].queues; queue++)
-            fds[(*fd_count)++] = taps[tap_count].fds[queue];
-        tap_count++;
+        give_card(cards, &cards->taps[cards->tap_count]);
     }
     return 0;
 }
@@ -176,15 +240,16 @@ static void warn_of_skipped(const struct network *network, const struct scan *no
     }
 }
 
-static int tell(struct network *network, const struct scan *now, const int *fds, size_t fd_count,
+static int tell(struct network *network, const struct scan *now, const struct cards *cards,
                 struct error *err)
 {
+    const struct message_cards kind = { network->queues, cards->has_vhost };
     struct protocol_writer writer = { 0 };
     bool resolver = network->resolver == RESOLVER_STARTED;
-    int ret = message_build(&writer, &network->told, now, network->queues, resolver, err);
+    int ret = message_build(&writer, &network->told, now, &kind, resolver, err);
 
     if (ret == 1)
-        ret = message_send(network->control, &writer, fds, fd_count, err);
+        ret = message_send(network->control, &writer, cards->fds, cards->fd_count, err);
     free(writer.data);
     if (ret >= 0 && resolver)
         network->resolver = RESOLVER_TOLD;
@@ -260,20 +325,10 @@ static bool has_gone(const struct network *network, const struct scan *now)
     return false;
 }
 
-static bool has_new(const struct network *network, const struct scan *now)
-{
-    for (size_t i = 0; i < now->link_count; i++)
-        if (!scan_find_link(&network->told, now->links[i].index))
-            return true;
-    return false;
-}
-
 /* TAPs, redirects, and the message about all that is different in @now. */
 static int sync_with(struct network *network, const struct scan *now, struct error *err)
 {
-    static struct tap taps[SCAN_LINKS_MAX];
-    static int fds[SCAN_LINKS_MAX * TAP_QUEUES_MAX];
-    size_t fd_count;
+    static struct cards cards;
     int ret;
 
     warn_of_skipped(network, now);
@@ -281,16 +336,15 @@ static int sync_with(struct network *network, const struct scan *now, struct err
     forget_joints(network, now);
     follow_mtu(network, now);
     /* The device slots of those that went may be the ones that those that came will need. */
-    if (has_gone(network, now) && has_new(network, now)) {
+    if (has_gone(network, now) && count_new(network, now)) {
         ret = retract(network, now, &network->told, err);
         if (ret < 0)
             return ret;
     }
-    ret = join_new(network, now, taps, fds, &fd_count, err);
+    ret = join_new(network, now, &cards, err);
     if (ret == 0)
-        ret = tell(network, now, fds, fd_count, err);
-    for (size_t i = 0; i < fd_count; i++)
-        close(fds[i]);
+        ret = tell(network, now, &cards, err);
+    cards_close(&cards);
     return ret;
 }
 
@@ -315,7 +369,7 @@ int network_sync(struct network *network, struct error *err)
     }
     if (first)
         reserve_ports(network);
-    if (ret < 0 && ret != -ECONNRESET && has_new(network, &now)) {
+    if (ret < 0 && ret != -ECONNRESET && count_new(network, &now)) {
         struct error again = { 0 };
 
         refuse_new(network, &now);

@@ -18,6 +18,7 @@ struct network {
     struct kernel kernel;
     int control;         /* connection to vmrt-vmm */
     unsigned int queues; /* of each interface */
+    bool vhost;          /* each is to get descriptors of /dev/vhost-net, too */
     void (*warn)(const char *line);
     struct scan told; /* what the guest has been told */
     struct joint joints[SCAN_LINKS_MAX];
@@ -34,7 +35,7 @@ struct network {
  * network_open() - prepare, in the namespace that the caller is in.
  * Return: 0 or a negative errno; -EBUSY when another virtual machine uses the namespace.
  */
-int network_open(struct network *network, int control, unsigned int queues,
+int network_open(struct network *network, int control, unsigned int queues, bool vhost,
                  void (*warn)(const char *line), struct error *err);
 
 /**

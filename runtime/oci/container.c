@@ -162,6 +162,8 @@ static int read_state(struct container *container, const char *text, struct erro
         { "scope", BIND_STRING, offsetof(struct container, scope.name), NULL },
         { "user_scope", BIND_BOOL, offsetof(struct container, scope.user), NULL },
         { "memory_mib", BIND_U32, offsetof(struct container, memory_mib), NULL },
+        { "cpus", BIND_U32, offsetof(struct container, cpus), NULL },
+        { "net_vhost", BIND_BOOL, offsetof(struct container, net_vhost), NULL },
         { "memory_limit", BIND_I64, offsetof(struct container, memory_limit), NULL },
         { "complete", BIND_BOOL, offsetof(struct container, complete), "true or false" },
         { "started", BIND_BOOL, offsetof(struct container, started), "true or false" },
@@ -231,6 +233,8 @@ int container_save(const struct container *container, struct error *err)
     json_put_string(gen, "rootfs", container->rootfs);
     json_put_string(gen, "created", container->created);
     json_put_int(gen, "memory_mib", container->memory_mib);
+    json_put_int(gen, "cpus", container->cpus);
+    json_put_bool(gen, "net_vhost", container->net_vhost);
     json_put_int(gen, "memory_limit", container->memory_limit);
     json_put_bool(gen, "complete", container->complete);
     json_put_bool(gen, "started", container->started);

@@ -46,6 +46,8 @@ struct container {
     struct cgroup cgroup;
     struct scope scope;   /* its name is NULL without systemd */
     uint32_t memory_mib;  /* RAM of the machine */
+    uint32_t cpus;        /* its virtual CPUs */
+    bool net_vhost;       /* packets are to be moved by the host's kernel */
     int64_t memory_limit; /* the container's as last asked for, bytes; 0 or less: none */
     bool complete;        /* create has succeeded */
     bool started;         /* start has succeeded */

@@ -141,6 +141,8 @@ static int describe_container(struct creation *c, struct error *err)
     container->bundle = arena_strdup(arena, c->bundle);
     container->rootfs = arena_strdup(arena, c->plan.rootfs);
     container->memory_mib = c->plan.memory_mib;
+    container->cpus = c->plan.cpus;
+    container->net_vhost = c->plan.net_vhost;
     container->memory_limit =
         c->spec.resources.memory_limit == SPEC_UNSET ? 0 : c->spec.resources.memory_limit;
     container->created = time_now(arena);

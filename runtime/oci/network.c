@@ -17,13 +17,17 @@
 #include "oci/files.h"
 
 #define CONTROL_TIMEOUT_MS 10000
-/* The longest line that vmrt-net says, bytes. */
-#define REASON_MAX 1280
+/* All that vmrt-net says before it goes to the background, bytes. */
+#define REASON_MAX 4096
+/* virtio 1.2 §5.1 knows more, vmrt-net does not. */
+#define QUEUES_MAX 8u
 
 /* The descriptors that vmrt-net inherits. */
 struct handover {
     int program, namespace, control, log;
     int user; /* user namespace that owns the network's; -1: this process's own */
+    uint32_t queues;
+    bool vhost;
 };
 
 static int open_program(struct error *err)
@@ -72,18 +76,22 @@ static int open_owner(const struct container *container, int *user, struct error
 
 static __attribute__((noreturn)) void run_program(const struct handover *handover, int errors)
 {
-    char namespace[16], control[16], log[16];
-    const char *args[] = { "vmrt-net", "--netns", namespace, "--control", control,
-                           "--watch",  NULL,      NULL,      NULL };
+    char namespace[16], control[16], queues[16], log[16];
+    const char *args[12] = { "vmrt-net", "--netns",  namespace, "--control",
+                             control,    "--queues", queues,    "--watch" };
     const char *const env[] = { NULL };
     const int kept[] = { handover->namespace, handover->control, handover->log };
+    size_t count = 8;
 
     snprintf(namespace, sizeof(namespace), "%d", handover->namespace);
     snprintf(control, sizeof(control), "%d", handover->control);
+    snprintf(queues, sizeof(queues), "%u", handover->queues);
     snprintf(log, sizeof(log), "%d", handover->log);
+    if (handover->vhost)
+        args[count++] = "--vhost";
     if (handover->log >= 0) {
-        args[6] = "--log";
-        args[7] = log;
+        args[count++] = "--log";
+        args[count] = log;
     }
     for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
         if (kept[i] >= 0 && fcntl(kept[i], F_SETFD, 0) < 0)
@@ -95,31 +103,49 @@ static __attribute__((noreturn)) void run_program(const struct handover *handove
     _exit(1);
 }
 
-/* What it said, without its name and the end of the line. */
-static int explain(char *reason, int status, struct error *err)
+/* A line that it said, without its name. */
+static const char *strip_name(const char *line)
 {
     static const char name[] = "vmrt-net: ";
-    char *text = strncmp(reason, name, sizeof(name) - 1) == 0 ? reason + sizeof(name) - 1 : reason;
 
-    text[strcspn(text, "\n")] = '\0';
-    if (text[0])
-        return error_set(err, EIO, "network: %s", text);
-    return error_set(err, EIO, "network: vmrt-net ended with wait status %#x and without a word",
-                     (unsigned int)status);
+    return strncmp(line, name, sizeof(name) - 1) == 0 ? line + sizeof(name) - 1 : line;
+}
+
+/* The last line says why it failed; those before it, if any, are warnings. */
+static int explain(char *words, int status, struct error *err)
+{
+    char *rest = words, *line, *reason = NULL;
+
+    while ((line = strsep(&rest, "\n"))) {
+        if (!line[0])
+            continue;
+        if (reason)
+            log_warning("network: %s", strip_name(reason));
+        reason = line;
+    }
+    if (status && reason)
+        return error_set(err, EIO, "network: %s", strip_name(reason));
+    if (status)
+        return error_set(err, EIO,
+                         "network: vmrt-net ended with wait status %#x and without a word",
+                         (unsigned int)status);
+    if (reason)
+        log_warning("network: %s", strip_name(reason));
+    return 0;
 }
 
 static int wait_program(pid_t pid, int errors, struct error *err)
 {
-    char reason[REASON_MAX] = "";
-    ssize_t length = fd_read_full(errors, reason, sizeof(reason) - 1);
+    char words[REASON_MAX] = "";
+    ssize_t length = fd_read_full(errors, words, sizeof(words) - 1);
     int status = 0;
 
     if (length >= 0)
-        reason[length] = '\0';
+        words[length] = '\0';
     while (waitpid(pid, &status, 0) < 0)
         if (errno != EINTR)
             return error_set_errno(err, "network: waitpid");
-    return status ? explain(reason, status, err) : 0;
+    return explain(words, status, err);
 }
 
 static int hand_over(const struct handover *handover, struct error *err)
@@ -160,6 +186,9 @@ int network_connect(const struct container *container, struct error *err)
         return error_set(err, ESRCH, "the virtual machine ended before the process was started");
     if (control < 0)
         return error_set(err, -control, "control socket: %s", strerror(-control));
-    handover = (struct handover) { program, namespace, control, log_fd(), user };
+    handover = (struct handover) { program, namespace, control, log_fd(), user, 1, false };
+    if (container->cpus > 1)
+        handover.queues = container->cpus < QUEUES_MAX ? container->cpus : QUEUES_MAX;
+    handover.vhost = container->net_vhost;
     return hand_over(&handover, err);
 }

@@ -144,6 +144,7 @@ int plan_make(const struct spec *spec, const struct settings *settings,
                             ? settings->values[SETTING_KERNEL_ARGS].text
                             : NULL;
     plan->console = settings->values[SETTING_CONSOLE].text;
+    plan->net_vhost = settings->values[SETTING_NET_VHOST].number == 1;
     ret = check_values(spec, err);
     if (ret == 0)
         ret = plan_namespaces(plan, err);

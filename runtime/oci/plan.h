@@ -73,6 +73,7 @@ struct plan {
     uint32_t exhaust_mib; /* see vmm/plan.h */
     uint32_t *affinity;   /* vCPU i runs on CPU affinity[i]; NULL: where the control group allows */
     uint32_t affinity_count;
+    bool net_vhost;
     const char *kernel;      /* NULL: the installed one */
     const char *kernel_args; /* NULL: none */
     const char *console;     /* "off", "stderr" or a path */

@@ -18,7 +18,7 @@
 #define HOST_FILE_MAX     (1u << 20)
 #define TEXT_MAX          1024
 
-enum setting_kind { KIND_MEMORY, KIND_CPUS, KIND_TEXT, KIND_KERNEL, KIND_CONSOLE };
+enum setting_kind { KIND_MEMORY, KIND_CPUS, KIND_TEXT, KIND_KERNEL, KIND_CONSOLE, KIND_SWITCH };
 
 struct setting_row {
     const char *name; /* as in the host's file; upper case in the environment */
@@ -40,6 +40,9 @@ static const struct setting_row rows[SETTING_COUNT] = {
     [SETTING_CONSOLE] = { "console", KIND_CONSOLE, "off, stderr or path", "", "off",
                           "where the guest kernel's messages go; a container may name a file in "
                           "console_directories" },
+    [SETTING_NET_VHOST] = { "net_vhost", KIND_SWITCH, "0 or 1", "", "0",
+                            "1: packets are moved by the host's kernel (/dev/vhost-net), not by "
+                            "vmrt-vmm; without the device a warning, and vmrt-vmm moves them" },
 };
 
 /* Keys that only the host's file has. */
@@ -90,6 +93,12 @@ static bool parse_cpus(const char *text, uint64_t *cpus)
         return false;
     *cpus = strtoull(text, &end, 10);
     return *end == '\0' && *cpus >= 1 && *cpus <= PLAN_CPUS_MAX;
+}
+
+static bool parse_switch(const char *text, uint64_t *on)
+{
+    *on = strcmp(text, "1") == 0;
+    return *on || strcmp(text, "0") == 0;
 }
 
 static bool printable(const char *text)
@@ -165,6 +174,9 @@ static int check_value(struct settings *settings, enum setting_id id, struct err
         break;
     case KIND_CPUS:
         good = parse_cpus(value->text, &value->number);
+        break;
+    case KIND_SWITCH:
+        good = parse_switch(value->text, &value->number);
         break;
     case KIND_TEXT:
         good = printable(value->text);

@@ -24,6 +24,7 @@ enum setting_id {
     SETTING_KERNEL,
     SETTING_KERNEL_ARGS,
     SETTING_CONSOLE,
+    SETTING_NET_VHOST,
     SETTING_COUNT,
 };
 
@@ -31,7 +32,8 @@ enum setting_source { SETTING_DEFAULT, SETTING_FILE, SETTING_ANNOTATION, SETTING
 
 struct setting {
     const char *text; /* the value as given; "" when it has no default */
-    uint64_t number;  /* SETTING_MEMORY: MiB; SETTING_CPUS: 0 is "auto" */
+    uint64_t number;  /* SETTING_MEMORY: MiB; SETTING_CPUS: 0 is "auto";
+                       * SETTING_NET_VHOST: 0 or 1 */
     enum setting_source source;
     const char *origin; /* for messages: "VMRT_MEMORY", "annotation org.vmrt.memory", … */
 };

@@ -41,7 +41,8 @@ enum control_type {
     CONTROL_UPDATE = 73, /* FIELD_PIDS_MAX, FIELD_MEMORY_MAX: passed to the guest */
     /*
      * SCM_RIGHTS: a memfd that holds one MESSAGE_NETWORK (slots and sequence are filled in by
-     * vmrt-vmm), then the TAP descriptors of its FIELD_LINKs, FIELD_LINK_QUEUES each, in order.
+     * vmrt-vmm), then the descriptors of its FIELD_LINKs, in order: of each FIELD_LINK_QUEUES
+     * of its TAP, and as many of /dev/vhost-net if FIELD_LINK_VHOST is 1.
      * Answered when init has set everything up. May come before CONTROL_START and after.
      */
     CONTROL_NETWORK = 74,

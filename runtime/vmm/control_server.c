@@ -17,8 +17,8 @@
 
 /* Commands and proxies at work on one container at the same time; more wait in the backlog. */
 #define CLIENTS_MAX 1024u
-/* A memfd, and 16 interfaces' TAPs of 8 queues each; the kernel's own limit is 253 (SCM_MAX_FD). */
-#define FDS_MAX (1 + 16 * 8)
+/* A memfd, and 16 interfaces' TAPs of 8 queues each, or what else fits. */
+#define FDS_MAX FD_MESSAGE_MAX
 /* How long until accept4(2) is tried again when this process has no descriptor left, ns. */
 #define ACCEPT_RETRY 100000000
 

@@ -208,6 +208,28 @@ int machine_attach(struct machine *machine, unsigned int slot, struct virtio_dev
     return machine_attach_queues(machine, slot, device, NULL, 0, err);
 }
 
+void machine_access(struct machine *machine, uint64_t gpa, void *data, uint32_t length,
+                    bool is_write)
+{
+    uint64_t offset = gpa - ARCH_SLOT_BASE;
+    uint32_t reg = (uint32_t)(offset % ARCH_SLOT_SIZE);
+    struct slot *slot;
+
+    if (gpa < ARCH_SLOT_BASE || offset >= SLOT_COUNT * ARCH_SLOT_SIZE) {
+        /* Nothing there: reads float, writes are lost, as on a bus. */
+        if (!is_write)
+            memset(data, 0xff, length);
+        return;
+    }
+    slot = &machine->slots[offset / ARCH_SLOT_SIZE];
+    pthread_rwlock_rdlock(&slot->lock);
+    if (is_write)
+        virtio_mmio_write(slot->device, reg, data, length);
+    else
+        virtio_mmio_read(slot->device, reg, data, length);
+    pthread_rwlock_unlock(&slot->lock);
+}
+
 void machine_detach(struct machine *machine, unsigned int slot)
 {
     struct slot *s = &machine->slots[slot];

@@ -102,10 +102,17 @@ int machine_attach_queues(struct machine *machine, unsigned int slot, struct vir
 /**
  * machine_detach() - make the slot empty again; the guest has let go of it, or never will.
  *
- * When this returns, no vCPU is in the device and none comes to it, and the device may be destroyed;
- * then machine_release_slot() closes the eventfds. From any thread; an empty slot stays one.
+ * When this returns, no vCPU is in the device and none comes to it, and the device may be
+ * destroyed; then machine_release_slot() closes the eventfds. From any thread; an empty slot stays
+ * one.
  */
 void machine_detach(struct machine *machine, unsigned int slot);
+/*
+ * An access of a vCPU to what is no RAM, in its thread: @length of 1 to 8 bytes at @data, which is
+ * filled in by a read.
+ */
+void machine_access(struct machine *machine, uint64_t gpa, void *data, uint32_t length,
+                    bool is_write);
 /* Prepares a slot's eventfds; devices need them when they are created. Return: 0 or -errno. */
 int machine_prepare_slot(struct machine *machine, unsigned int slot, struct error *err);
 void machine_release_slot(struct machine *machine, unsigned int slot);

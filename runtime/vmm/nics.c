@@ -7,11 +7,12 @@
 #include <unistd.h>
 
 #include "init/protocol.h"
+#include "vmm/report.h"
 #include "vmm/virtio/net.h"
 
 /*
- * A slot goes round: free, in use, gone (the interface is, but the guest may still be looking at the
- * device), and free again once the guest has let go of it.
+ * A slot goes round: free, in use, gone (the interface is, but the guest may still be looking at
+ * the device), and free again once the guest has let go of it.
  */
 struct nic {
     struct net *net; /* NULL: the slot is free */
@@ -32,7 +33,7 @@ struct link {
     uint64_t index, queues;
     const uint8_t *mac; /* NULL: not given */
     uint8_t *slot;      /* where its number goes */
-    bool carrier;
+    bool carrier, vhost;
 };
 
 struct nics *nics_create(struct machine *machine, unsigned int first_slot, unsigned int workers)
@@ -67,6 +68,9 @@ static int parse_link(struct protocol_reader fields, struct link *link, struct e
         case FIELD_LINK_INDEX:
             link->index = protocol_u64(&field, &bad);
             break;
+        case FIELD_LINK_VHOST:
+            link->vhost = protocol_u64(&field, &bad) != 0;
+            break;
         case FIELD_LINK_CARRIER:
             link->carrier = protocol_u64(&field, &bad) != 0;
             break;
@@ -86,8 +90,8 @@ static int parse_link(struct protocol_reader fields, struct link *link, struct e
             break;
         }
     }
-    if (ret < 0 || bad || !link->index || !link->slot ||
-        link->queues < 1 || link->queues > NET_PAIRS_MAX)
+    if (ret < 0 || bad || !link->index || !link->slot || link->queues < 1 ||
+        link->queues > NET_PAIRS_MAX)
         return error_set(err, EPROTO, "network: malformed description of an interface");
     return 0;
 }
@@ -112,6 +116,22 @@ static int probe(const int *fds, size_t count, uint32_t *offloads, struct error 
     for (size_t i = 0; i < count && ret == 0; i++)
         ret = net_probe_tap(fds[i], offloads, err);
     return ret;
+}
+
+/*
+ * Without it the workers move the packets: that is worth a line, no more.
+ * Return: whether the device is to have @fds.
+ */
+static bool probe_vhost(const struct nics *nics, const int *fds, size_t count)
+{
+    struct error why;
+    int ret = 0;
+
+    for (size_t i = 0; i < count && ret == 0; i++)
+        ret = net_probe_vhost(fds[i], &nics->machine->memory, &why);
+    if (ret < 0)
+        report_warning("%s: packets are moved by vmrt-vmm", why.message);
+    return ret == 0;
 }
 
 static void store_slot(const struct link *link, unsigned int slot)
@@ -161,6 +181,11 @@ static void release(struct nics *nics, struct nic *nic)
     *nic = (struct nic) { 0 };
 }
 
+void nics_stop(struct nics *nics)
+{
+    net_workers_stop(nics->workers);
+}
+
 void nics_destroy(struct nics *nics)
 {
     for (unsigned int slot = nics->first_slot; slot < SLOT_COUNT; slot++)
@@ -175,6 +200,7 @@ static int add_link(struct nics *nics, const struct link *link, const int *fds, 
                     struct error *err)
 {
     struct nic *nic = find_nic(nics, 0);
+    size_t needed = link->queues * (link->vhost ? 2 : 1);
     struct net_config config = {
         .memory = &nics->machine->memory,
         .workers = nics->workers,
@@ -191,10 +217,12 @@ static int add_link(struct nics *nics, const struct link *link, const int *fds, 
     if (!nic)
         return error_set(err, ENOSPC, "network: a machine can have %u interfaces at a time",
                          SLOT_COUNT - nics->first_slot);
-    if (fd_count < link->queues)
-        return error_set(err, EPROTO, "network: expected %llu TAP descriptors, found %zu",
-                         (unsigned long long)link->queues, fd_count);
+    if (fd_count < needed)
+        return error_set(err, EPROTO, "network: expected %zu descriptors, found %zu", needed,
+                         fd_count);
     ret = probe(fds, link->queues, &config.offloads, err);
+    if (link->vhost && ret == 0 && probe_vhost(nics, fds + link->queues, link->queues))
+        config.vhost_fds = fds + link->queues;
     if (ret == 0)
         ret = create_device(nics, nic, &config, err);
     if (ret < 0)
@@ -202,10 +230,12 @@ static int add_link(struct nics *nics, const struct link *link, const int *fds, 
     nic->index = link->index;
     store_slot(link, (unsigned int)(nic - nics->list));
     ret = attach(nics, nic, err);
+    for (size_t i = link->queues; i < needed && ret == 0 && !config.vhost_fds; i++)
+        close(fds[i]);
     if (ret == 0)
-        return (int)link->queues;
+        return (int)needed;
     /* The descriptors stay the caller's: it closes all that nobody took. */
-    net_forget_taps(nic->net);
+    net_forget_descriptors(nic->net);
     release(nics, nic);
     return ret;
 }

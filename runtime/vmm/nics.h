@@ -20,6 +20,8 @@ struct nics;
  */
 struct nics *nics_create(struct machine *machine, unsigned int first_slot, unsigned int workers);
 
+/* For tests: makes every worker return. */
+void nics_stop(struct nics *nics);
 /* For tests: every worker has returned; the interfaces and what they had are released. */
 void nics_destroy(struct nics *nics);
 
@@ -29,11 +31,11 @@ void nics_serve(struct nics *nics, unsigned int index);
 /**
  * nics_apply() - what a MESSAGE_NETWORK says about interfaces.
  * @message: the whole message; the slots of its FIELD_LINKs are filled in.
- * @fds:     TAPs of these, FIELD_LINK_QUEUES each, in order; taken over whatever is returned.
+ * @fds:     what belongs to these, in order (control.h); taken over whatever is returned.
  *
  * Devices of FIELD_LINK are in their slots when this returns; the guest has to be told to bind
- * them. Those of FIELD_LINK_GONE have lost their link; their slots are free when the guest, which is
- * to be told of the message if this succeeds, has answered: see nics_answered().
+ * them. Those of FIELD_LINK_GONE have lost their link; their slots are free when the guest, which
+ * is to be told of the message if this succeeds, has answered: see nics_answered().
  *
  * Return: 0; -EPROTO for a malformed message, -ENOSPC without a free slot, or -errno. Interfaces
  * that were made before the failure stay.
@@ -41,7 +43,8 @@ void nics_serve(struct nics *nics, unsigned int index);
 int nics_apply(struct nics *nics, uint8_t *message, size_t length, const int *fds, size_t fd_count,
                struct error *err);
 
-/* The guest has answered a message, well or badly, or it never will: once for each that succeeded. */
+/* The guest has answered a message, well or badly, or it never will: once for each that succeeded.
+ */
 void nics_answered(struct nics *nics);
 
 #endif

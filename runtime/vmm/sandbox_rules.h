@@ -79,6 +79,7 @@
  * after a pause. Waiting for its end is futex.
  */
 #define VCPU_SYSCALLS(ALLOW, ALLOW_IF)              \
+    NET_RESET_SYSCALLS(ALLOW, ALLOW_IF)             \
     ALLOW(clock_gettime)                            \
     ALLOW(exit)                                     \
     ALLOW(exit_group)                               \

@@ -37,24 +37,9 @@ void vcpu_destroy(struct vcpu *vcpu)
 static void handle_mmio(struct vcpu *vcpu)
 {
     struct kvm_run *run = vcpu->run;
-    uint64_t offset = run->mmio.phys_addr - ARCH_SLOT_BASE;
-    uint32_t length = run->mmio.len <= 8 ? run->mmio.len : 8;
-    struct slot *slot;
 
-    if (run->mmio.phys_addr < ARCH_SLOT_BASE || offset >= SLOT_COUNT * ARCH_SLOT_SIZE) {
-        /* Nothing there: reads float, writes are lost, as on a bus. */
-        if (!run->mmio.is_write)
-            memset(run->mmio.data, 0xff, sizeof(run->mmio.data));
-        return;
-    }
-    slot = &vcpu->machine->slots[offset / ARCH_SLOT_SIZE];
-    pthread_rwlock_rdlock(&slot->lock);
-    if (run->mmio.is_write)
-        virtio_mmio_write(slot->device, (uint32_t)(offset % ARCH_SLOT_SIZE), run->mmio.data,
-                          length);
-    else
-        virtio_mmio_read(slot->device, (uint32_t)(offset % ARCH_SLOT_SIZE), run->mmio.data, length);
-    pthread_rwlock_unlock(&slot->lock);
+    machine_access(vcpu->machine, run->mmio.phys_addr, run->mmio.data,
+                   run->mmio.len <= 8 ? run->mmio.len : 8, run->mmio.is_write);
 }
 
 /* Return: false when this CPU has run for the last time. */

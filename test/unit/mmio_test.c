@@ -476,6 +476,34 @@ static void test_registers_from_several_threads(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* vhost-net raises interrupts, and cannot set the bit first: nothing is ever acknowledged away. */
+static void test_interrupts_of_somebody_else_have_their_bit(void **state)
+{
+    struct fixture *f = *state;
+
+    f->device.interrupt_always = 1;
+    bring_up(f);
+    assert_int_equal(register_read(&f->device, VIRTIO_MMIO_INTERRUPT_STATUS), 1);
+    register_write(&f->device, VIRTIO_MMIO_INTERRUPT_ACK, 3);
+    assert_int_equal(register_read(&f->device, VIRTIO_MMIO_INTERRUPT_STATUS), 1);
+    pthread_mutex_lock(&f->device.lock);
+    virtio_device_config_changed(&f->device);
+    pthread_mutex_unlock(&f->device.lock);
+    assert_int_equal(register_read(&f->device, VIRTIO_MMIO_INTERRUPT_STATUS), 3);
+}
+
+static void test_driver_without_a_needed_feature_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct virtio_ops demanding = ops;
+
+    demanding.features_needed = 1ull << 40;
+    f->device.ops = &demanding;
+    assert_false(driver_negotiate(&f->device, FEATURES_OFFERED & ~(1ull << 40)));
+    assert_true(driver_negotiate(&f->device, FEATURES_OFFERED));
+    f->device.ops = &ops;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -499,6 +527,8 @@ int main(void)
         TEST(test_config_space_bounds_cve_2021_45464),
         TEST(test_wrong_width_of_registers),
         TEST(test_interrupt_status_is_there_before_the_interrupt),
+        TEST(test_interrupts_of_somebody_else_have_their_bit),
+        TEST(test_driver_without_a_needed_feature_is_refused),
         TEST(test_kicks_reach_the_device_only_while_it_is_active),
         TEST(test_registers_from_several_threads),
     };

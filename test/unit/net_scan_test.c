@@ -308,6 +308,88 @@ static void gone_interfaces_are_said(void **state)
     assert_clean();
 }
 
+/* The carrier that the machine has been told of interface @index; -1: nothing new. */
+static int carrier_told(unsigned int index)
+{
+    struct protocol_reader fields = world.fields;
+    struct protocol_field field, number;
+    int carrier = -1;
+    bool bad = false;
+
+    while (protocol_next(&fields, &field) == 1)
+        if (field.tag == FIELD_LINK_STATE &&
+            protocol_find(field.value, FIELD_LINK_INDEX, &number) == 1 &&
+            protocol_u64(&number, &bad) == index &&
+            protocol_find(field.value, FIELD_LINK_CARRIER, &number) == 1)
+            carrier = (int)protocol_u64(&number, &bad);
+    assert_false(bad);
+    return carrier;
+}
+
+/* Serves vmrt-net until it says that the carrier is so. */
+static void expect_carrier(unsigned int index, int carrier)
+{
+    do {
+        assert_true(world_receive(&world));
+        world_answer(&world, 0, NULL);
+    } while (carrier_told(index) != carrier);
+}
+
+static void the_far_end_goes_down_and_up(void **state)
+{
+    unsigned int index;
+
+    world_add_veth(&world, "eth0", 1);
+    start_served(1, "--watch");
+    assert_int_equal(link_number(0, FIELD_LINK_CARRIER), 1);
+    index = (unsigned int)link_number(0, FIELD_LINK_INDEX);
+    world_run(world.outside, "ip link set o1 down");
+    expect_carrier(index, 0);
+    /* As in a container, that is not the interface's own doing: it is still up. */
+    world_run(world.container, "ip link show dev eth0 | grep -q 'NO-CARRIER.*[<,]UP'");
+    world_run(world.outside, "ip link set o1 up");
+    expect_carrier(index, 1);
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+    assert_clean();
+}
+
+static void an_interface_without_a_carrier_is_given_so(void **state)
+{
+    world_add_veth(&world, "eth0", 1);
+    world_run(world.outside, "ip link set o1 down");
+    start_served(1, "--watch");
+    assert_int_equal(link_number(0, FIELD_LINK_CARRIER), 0);
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+}
+
+/* A machine that is full can take an interface only in the place of another. */
+static void what_went_is_said_before_what_came(void **state)
+{
+    struct protocol_field field = { 0 };
+    unsigned int gone = 0;
+
+    world_add_veth(&world, "eth0", 1);
+    start_served(1, "--watch");
+    world_run(world.outside,
+              "ip link add o2 type veth peer name eth1 && "
+              "ip link set eth1 netns /proc/%d/fd/%d",
+              getpid(), world.container);
+    world_run(world.container, "ip link del eth0");
+    do {
+        assert_true(world_receive(&world));
+        if (protocol_find(world.fields, FIELD_LINK_GONE, &field) == 1 && !link_name(0))
+            gone++;
+        world_answer(&world, 0, NULL);
+    } while (!link_name(0));
+    assert_string_equal(link_name(0), "eth1");
+    /* Unless it came a moment before the other went. */
+    assert_true(gone == 1 || protocol_find(world.fields, FIELD_LINK_GONE, &field) == 0);
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+}
+
 /* A late interface that the machine refuses is taken back, named once, and left alone. */
 static void a_late_refusal_is_retracted_and_not_repeated(void **state)
 {
@@ -362,6 +444,20 @@ static void sixteen_interfaces_with_eight_queues_fit_one_request(void **state)
     world_drop_taps(&world);
     assert_true(world_end_machine(&world));
     assert_clean();
+}
+
+/* Asked for vhost, and whether or not this host has it: the machine knows what it gets. */
+static void vhost_descriptors_come_with_the_taps_if_there_are_any(void **state)
+{
+    bool there = access("/dev/vhost-net", R_OK | W_OK) == 0;
+
+    world_add_veth(&world, "eth0", 1);
+    world_add_veth(&world, "eth1", 2);
+    start_served(2, "--vhost");
+    assert_int_equal(link_number(0, FIELD_LINK_VHOST), there);
+    assert_int_equal(link_number(1, FIELD_LINK_VHOST), there);
+    assert_int_equal(world.tap_count, there ? 8 : 4);
+    assert_int_equal(strstr(world_words(&world), "/dev/vhost-net: ") != NULL, !there);
 }
 
 static void a_storm_of_changes_becomes_few_messages(void **state)
@@ -516,8 +612,12 @@ int main(void)
         TEST(a_refusal_of_the_machine_is_said_and_undone),
         TEST(a_machine_that_ends_while_it_is_asked_is_no_hang),
         TEST(gone_interfaces_are_said),
+        TEST(the_far_end_goes_down_and_up),
+        TEST(an_interface_without_a_carrier_is_given_so),
+        TEST(what_went_is_said_before_what_came),
         TEST(a_late_refusal_is_retracted_and_not_repeated),
         TEST(sixteen_interfaces_with_eight_queues_fit_one_request),
+        TEST(vhost_descriptors_come_with_the_taps_if_there_are_any),
         TEST(a_storm_of_changes_becomes_few_messages),
         TEST(frames_have_right_checksums),
         TEST(the_watcher_is_small),

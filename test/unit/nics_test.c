@@ -14,7 +14,9 @@
 #include <linux/virtio_mmio.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -228,16 +230,6 @@ static void a_slot_is_kept_until_the_guest_has_let_go(void **state)
     assert_int_equal(plug(7, 1, &err), FIRST_SLOT);
 }
 
-static bool has_link(unsigned int slot)
-{
-    uint16_t status;
-
-    virtio_mmio_read(machine.slots[slot].device,
-                     VIRTIO_MMIO_CONFIG + offsetof(struct virtio_net_config, status), &status,
-                     sizeof(status));
-    return le16toh(status) & VIRTIO_NET_S_LINK_UP;
-}
-
 static void set_carrier(uint64_t index, uint64_t up)
 {
     struct protocol_writer writer = { 0 };
@@ -251,6 +243,75 @@ static void set_carrier(uint64_t index, uint64_t up)
     protocol_close(&writer, mark);
     assert_int_equal(apply(&writer, NULL, 0, NULL, &err), 0);
     nics_answered(nics);
+}
+
+struct guest {
+    atomic_bool stop;
+    unsigned int writes;
+};
+
+/* A guest that does not care what is in the slot, and whether it is still there. */
+static void *meddle(void *context)
+{
+    static const uint32_t registers[] = { VIRTIO_MMIO_STATUS,      VIRTIO_MMIO_QUEUE_SEL,
+                                          VIRTIO_MMIO_QUEUE_READY, VIRTIO_MMIO_DRIVER_FEATURES,
+                                          VIRTIO_MMIO_QUEUE_NUM,   VIRTIO_MMIO_QUEUE_NOTIFY };
+    struct guest *guest = context;
+
+    for (unsigned int i = 0; !atomic_load(&guest->stop); i++) {
+        uint64_t window = ARCH_SLOT_BASE + (FIRST_SLOT + i % 2) * ARCH_SLOT_SIZE;
+        uint32_t value = i % 16, id = 0;
+
+        machine_access(&machine, window + registers[i % 6], &value, 4, true);
+        machine_access(&machine, window + VIRTIO_MMIO_DEVICE_ID, &id, 4, false);
+        if (id != 0 && id != 1)
+            abort();
+        machine_access(&machine, window + VIRTIO_MMIO_CONFIG, &value, 4, false);
+        guest->writes++;
+    }
+    return NULL;
+}
+
+static void *serve(void *context)
+{
+    (void)context;
+    nics_serve(nics, 0);
+    return NULL;
+}
+
+/* Sanitizers look for what is used after it was released. */
+static void a_guest_at_the_registers_while_interfaces_come_and_go(void **state)
+{
+    struct guest guest = { 0 };
+    pthread_t vcpu, worker;
+    struct error err;
+
+    (void)state;
+    need();
+    assert_int_equal(pthread_create(&worker, NULL, serve, NULL), 0);
+    assert_int_equal(pthread_create(&vcpu, NULL, meddle, &guest), 0);
+    for (unsigned int i = 0; i < 100; i++) {
+        assert_int_equal(plug(100 + i, 1 + i % 3, &err), FIRST_SLOT);
+        assert_int_equal(plug(300 + i, 1, &err), FIRST_SLOT + 1);
+        set_carrier(100 + i, i % 2);
+        unplug(100 + i);
+        unplug(300 + i);
+    }
+    atomic_store(&guest.stop, true);
+    pthread_join(vcpu, NULL);
+    nics_stop(nics);
+    pthread_join(worker, NULL);
+    assert_true(guest.writes > 100);
+}
+
+static bool has_link(unsigned int slot)
+{
+    uint16_t status;
+
+    virtio_mmio_read(machine.slots[slot].device,
+                     VIRTIO_MMIO_CONFIG + offsetof(struct virtio_net_config, status), &status,
+                     sizeof(status));
+    return le16toh(status) & VIRTIO_NET_S_LINK_UP;
 }
 
 static void the_link_follows_the_carrier_of_the_host(void **state)
@@ -294,6 +355,38 @@ static void malformed_messages_change_nothing(void **state)
     assert_int_equal(device_id(FIRST_SLOT + 1), 0);
 }
 
+/* What looks like vhost-net and is not: the workers do it, and nothing of it stays open. */
+static void without_vhost_the_workers_move_the_packets(void **state)
+{
+    struct protocol_writer writer = { 0 };
+    unsigned int before;
+    struct error err;
+    size_t mark;
+    int fds[2];
+
+    (void)state;
+    need();
+    assert_int_equal(plug(5, 1, &err), FIRST_SLOT);
+    before = count_descriptors();
+    assert_int_equal(plug(6, 1, &err), FIRST_SLOT + 1);
+    before = count_descriptors() - before;
+    unplug(6);
+    before += count_descriptors();
+    fds[0] = open_tap("vmrt6", 1);
+    fds[1] = open("/dev/null", O_RDWR | O_CLOEXEC);
+    protocol_begin(&writer, MESSAGE_NETWORK, 0, 0);
+    mark = protocol_open(&writer, FIELD_LINK);
+    protocol_put_u64(&writer, FIELD_LINK_INDEX, 6);
+    protocol_put_u64(&writer, FIELD_LINK_VHOST, 1);
+    protocol_put_u64(&writer, FIELD_LINK_SLOT, 0);
+    protocol_close(&writer, mark);
+    assert_int_equal(apply(&writer, fds, 2, NULL, &err), 0);
+    nics_answered(nics);
+    assert_int_equal(device_id(FIRST_SLOT + 1), 1);
+    assert_int_equal(machine.slots[FIRST_SLOT + 1].device->interrupt_always, 0);
+    assert_int_equal(count_descriptors(), before);
+}
+
 /* No message that failed may keep descriptors or a slot. */
 static void what_cannot_be_plugged_in_is_given_back(void **state)
 {
@@ -333,8 +426,10 @@ int main(void)
         TEST(sixteen_interfaces_at_a_time_and_no_more),
         TEST(slots_are_used_again_and_nothing_is_left_open),
         TEST(a_slot_is_kept_until_the_guest_has_let_go),
+        TEST(a_guest_at_the_registers_while_interfaces_come_and_go),
         TEST(the_link_follows_the_carrier_of_the_host),
         TEST(malformed_messages_change_nothing),
+        TEST(without_vhost_the_workers_move_the_packets),
         TEST(what_cannot_be_plugged_in_is_given_back),
     };
 

@@ -25,8 +25,9 @@ struct virtio_ops {
     const char *name; /* "rng", "vsock", … for messages */
     uint32_t id;      /* virtio 1.2 §5: device type */
     uint16_t queue_count;
-    uint16_t queue_size; /* largest size offered, entries */
-    uint64_t features;   /* offered besides VIRTIO_F_VERSION_1, INDIRECT_DESC and EVENT_IDX */
+    uint16_t queue_size;      /* largest size offered, entries */
+    uint64_t features;        /* offered besides VIRTIO_F_VERSION_1, INDIRECT_DESC and EVENT_IDX */
+    uint64_t features_needed; /* of these, what a driver must take (§2.2.2) */
     /*
      * Device configuration space: copies [offset, offset + length); out of range reads as 0.
      * NULL: there is none.
@@ -65,6 +66,11 @@ struct virtio_device {
     uint32_t features_select, driver_features_select, queue_select;
     uint64_t driver_features;
     uint32_t interrupt_status; /* atomic: bit 0 used buffer, bit 1 configuration change */
+    /*
+     * Bits of interrupt_status that read as set whatever it says; atomic. For interrupts that are
+     * raised by another than this process, which cannot set the bit first.
+     */
+    uint32_t interrupt_always;
     uint32_t config_generation;
     bool reported; /* one line about a broken driver was written; there will be no second */
 };

@@ -123,7 +123,8 @@ void virtio_mmio_read(struct virtio_device *device, uint32_t offset, void *data,
     if (!device) {
         value = read_identity(NULL, offset);
     } else if (offset == VIRTIO_MMIO_INTERRUPT_STATUS) {
-        value = __atomic_load_n(&device->interrupt_status, __ATOMIC_SEQ_CST);
+        value = __atomic_load_n(&device->interrupt_status, __ATOMIC_SEQ_CST) |
+                __atomic_load_n(&device->interrupt_always, __ATOMIC_SEQ_CST);
     } else {
         pthread_mutex_lock(&device->lock);
         value = read_register(device, offset);
@@ -148,9 +149,9 @@ static void reset_device(struct virtio_device *device)
 static bool features_acceptable(const struct virtio_device *device)
 {
     uint64_t wanted = device->driver_features;
+    uint64_t needed = device->ops->features_needed | FEATURES_REQUIRED;
 
-    return !(wanted & ~features_offered(device)) &&
-           (wanted & FEATURES_REQUIRED) == FEATURES_REQUIRED;
+    return !(wanted & ~features_offered(device)) && (wanted & needed) == needed;
 }
 
 /* The bits a driver may add to @before, out of those it @asked for (§3.1.1). */

@@ -4,6 +4,7 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
+#include <linux/virtio_mmio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -89,7 +90,7 @@ static void activate(struct virtio_device *virtio)
     for (unsigned int i = 0; i < net->pair_count; i++) {
         struct net_pair *pair = &net->pairs[i];
 
-        pair->running = i == 0 || net->features & NET_FEATURE(MQ);
+        pair->running = pair->vhost_fd < 0 && (i == 0 || net->features & NET_FEATURE(MQ));
         pair->tap_ready = pair->tx_ready = true;
         pair->starved = false;
     }
@@ -102,6 +103,7 @@ static void reset(struct virtio_device *virtio)
 
     for (unsigned int i = 0; i < net->pair_count; i++) {
         net->pairs[i].running = false;
+        net_vhost_stop(&net->pairs[i]);
         net_receive_reset(&net->pairs[i].receive);
     }
     net->features = net->offloads = 0;
@@ -146,7 +148,8 @@ static void describe(struct net *net, const struct net_config *config)
     net_filter_reset(net);
 }
 
-static int create_pair(struct net *net, unsigned int index, int tap_fd)
+/* @vhost_fd: -1 for a pair that a worker serves. */
+static int create_pair(struct net *net, unsigned int index, int tap_fd, int vhost_fd)
 {
     struct net_pair *pair = &net->pairs[index];
 
@@ -158,6 +161,8 @@ static int create_pair(struct net *net, unsigned int index, int tap_fd)
     pair->receive.spill = malloc(NET_PACKET_MAX);
     if (!pair->receive.spill)
         return -ENOMEM;
+    if (vhost_fd >= 0)
+        return net_vhost_create(pair, vhost_fd);
     if (net->pair_count == 1)
         return 0;
     pair->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -188,10 +193,18 @@ int net_create(struct net **created, const struct net_config *config, struct err
     net->pair_count = config->pairs;
     net->tap_offloads = config->offloads;
     describe(net, config);
+    if (config->vhost_fds) {
+        /* KVM signals the kernel by the queue's number: it must not be the control queue's. */
+        net->ops.features_needed = net->ops.features & NET_FEATURE(MQ);
+        net->virtio.interrupt_always = VIRTIO_MMIO_INT_VRING;
+    }
     for (unsigned int i = 0; i < net->pair_count; i++)
-        net->pairs[i].kick_fd = net->pairs[i].tap_fd = -1;
+        net->pairs[i] = (struct net_pair) {
+            .kick_fd = -1, .tap_fd = -1, .vhost_fd = -1, .vhost_kicks = { -1, -1 }
+        };
     for (unsigned int i = 0; i < net->pair_count && ret == 0; i++)
-        ret = create_pair(net, i, config->tap_fds[i]);
+        ret =
+            create_pair(net, i, config->tap_fds[i], config->vhost_fds ? config->vhost_fds[i] : -1);
     /* From here on the workers know the device. */
     for (unsigned int i = 0; i < net->pair_count && ret == 0; i++)
         ret = net_worker_add(net->workers, &net->pairs[i], net->workers->next + i);
@@ -199,7 +212,7 @@ int net_create(struct net **created, const struct net_config *config, struct err
         /* The caller keeps its descriptors. */
         for (unsigned int i = 0; i < net->pair_count; i++) {
             net_worker_remove(&net->pairs[i]);
-            net->pairs[i].tap_fd = -1;
+            net->pairs[i].tap_fd = net->pairs[i].vhost_fd = -1;
         }
         net_destroy(net);
         return error_set(err, -ret, "network device: %s", strerror(-ret));
@@ -219,6 +232,7 @@ void net_destroy(struct net *net)
     for (unsigned int i = 0; i < net->pair_count; i++)
         net_worker_remove(&net->pairs[i]);
     for (unsigned int i = 0; i < net->pair_count; i++) {
+        net_vhost_destroy(&net->pairs[i]);
         fd_close(&net->pairs[i].kick_fd);
         fd_close(&net->pairs[i].tap_fd);
         free(net->pairs[i].receive.spill);
@@ -237,13 +251,15 @@ struct virtio_device *net_virtio(struct net *net)
 
 unsigned int net_kick_count(const struct net *net)
 {
-    return net->pair_count > 1 ? net->ops.queue_count : 0;
+    return net->pair_count > 1 || net->pairs[0].vhost_fd >= 0 ? net->ops.queue_count : 0;
 }
 
 int net_queue_kick_fd(const struct net *net, unsigned int queue)
 {
     const struct net_pair *pair = &net->pairs[queue / 2];
 
+    if (queue / 2 < net->pair_count && pair->vhost_fd >= 0)
+        return pair->vhost_kicks[queue % 2];
     return queue / 2 < net->pair_count && pair->kick_fd >= 0 ? pair->kick_fd : net->virtio.kick_fd;
 }
 
@@ -268,30 +284,32 @@ void net_set_link(struct net *net, bool up)
     pthread_mutex_unlock(&net->virtio.lock);
 }
 
-static void part_taps(struct net *net, bool close_them)
+static void part_descriptors(struct net *net, bool close_them)
 {
     pthread_mutex_lock(&net->virtio.lock);
     net->gone = true;
     net_hold(net, true);
     for (unsigned int i = 0; i < net->pair_count; i++) {
+        net_vhost_stop(&net->pairs[i]);
         net_worker_forget_tap(&net->pairs[i]);
         if (close_them)
             fd_close(&net->pairs[i].tap_fd);
-        net->pairs[i].tap_fd = -1;
+        else
+            net->pairs[i].tap_fd = net->pairs[i].vhost_fd = -1;
     }
     net_hold(net, false);
     net_set_link(net, false);
     pthread_mutex_unlock(&net->virtio.lock);
 }
 
-void net_forget_taps(struct net *net)
+void net_forget_descriptors(struct net *net)
 {
-    part_taps(net, false);
+    part_descriptors(net, false);
 }
 
 void net_detach(struct net *net)
 {
-    part_taps(net, true);
+    part_descriptors(net, true);
 }
 
 void net_handle_trouble(struct net *net, unsigned int trouble)

@@ -13,6 +13,9 @@
  *   - The guest may reset or reprogram the device at any moment from a vCPU's thread: ops->hold
  *     keeps the workers off the queues meanwhile.
  *
+ * With vhost-net the kernel does what the workers do with packets (net_vhost.c), and raises the
+ * interrupts; they still serve the control queue.
+ *
  * Locks, in the order they are taken: the worker's, the device's, those of its queue pairs.
  */
 #ifndef VMRT_VMM_VIRTIO_NET_H
@@ -64,6 +67,14 @@ int net_worker_step(struct net_workers *workers, unsigned int index, int timeout
  */
 int net_probe_tap(int tap_fd, uint32_t *offloads, struct error *err);
 
+/**
+ * net_probe_vhost() - make a descriptor of /dev/vhost-net this process's own, and check it.
+ * @memory: of the guest; does not change any more.
+ * System calls: NET_CREATE_SYSCALLS. Return: 0, -ENOTSUP for a kernel that lacks something, or
+ * -errno.
+ */
+int net_probe_vhost(int vhost_fd, const struct guest_memory *memory, struct error *err);
+
 struct net_config {
     struct guest_memory *memory;
     int kick_fd, interrupt_fd; /* the slot's; not taken over */
@@ -73,6 +84,11 @@ struct net_config {
      * through net_probe_tap(); taken over when net_create() succeeds.
      */
     const int *tap_fds;
+    /*
+     * One for each pair, through net_probe_vhost(): packets are moved by the host's kernel. Taken
+     * over likewise. NULL: by the workers.
+     */
+    const int *vhost_fds;
     unsigned int pairs; /* 1 to NET_PAIRS_MAX */
     uint32_t offloads;  /* of net_probe_tap() */
     const uint8_t *mac; /* 6 bytes; NULL: the guest invents one */
@@ -106,8 +122,8 @@ int net_queue_kick_fd(const struct net *net, unsigned int queue);
 void net_set_link(struct net *net, bool up);
 bool net_link(struct net *net);
 
-/* Gives the TAPs back to the caller of net_create(), which then destroys the device. */
-void net_forget_taps(struct net *net);
+/* Gives all descriptors back to the caller of net_create(), which then destroys the device. */
+void net_forget_descriptors(struct net *net);
 
 /*
  * The interface is gone from the host: the link goes down for good and the TAPs are closed, which

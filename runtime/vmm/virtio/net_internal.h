@@ -87,6 +87,9 @@ struct net_pair {
     bool tap_ready;       /* the TAP may have packets */
     bool starved;         /* the driver has to give buffers first */
     bool tx_ready;        /* there may be packets to send */
+    int vhost_fd;         /* -1: the worker serves the pair */
+    int vhost_kicks[2]; /* eventfds: what the driver tells the kernel of receive, transmit queue */
+    bool vhost_runs;    /* the rings are the kernel's; under the device's lock */
     struct net_receive receive;
 };
 
@@ -164,6 +167,17 @@ void net_settle(struct net *net);
 int net_set_pairs(struct net *net, unsigned int count);
 /* Puts net->offloads, as TUN_F_*, in force. Return: 0 or -errno. */
 int net_set_offloads(struct net *net);
+
+/*
+ * net_vhost.c: with the device's lock held, but for create and destroy. Return: 0 or -errno. @fd is
+ * the pair's when net_vhost_create() succeeds.
+ */
+int net_vhost_create(struct net_pair *pair, int fd);
+void net_vhost_destroy(struct net_pair *pair);
+int net_vhost_start(struct net_pair *pair);
+void net_vhost_stop(struct net_pair *pair);
+/* Makes the kernel look at both queues. */
+void net_vhost_wake(const struct net_pair *pair);
 
 /* net_filter.c */
 void net_filter_reset(struct net *net);

@@ -99,10 +99,26 @@ int net_set_pairs(struct net *net, unsigned int count)
         if (ret == 0)
             ret = one;
         /* Its worker looks at the TAP without being told by it. */
-        if (pair->attached)
+        if (pair->attached && pair->vhost_fd < 0)
             net_worker_wake(pair);
     }
     return ret;
+}
+
+/* Once the driver is ready; net_vhost_stop() needs no thread of its own. */
+static void start_vhost(struct net *net)
+{
+    bool mq = net->features & NET_FEATURE(MQ);
+    int ret = 0;
+
+    if (!virtio_device_active(&net->virtio) || net->gone)
+        return;
+    for (unsigned int i = 0; i < (mq ? net->pair_count : 1) && ret == 0; i++)
+        if (net->pairs[i].vhost_fd >= 0)
+            ret = net_vhost_start(&net->pairs[i]);
+    /* A driver that leaves out queues it has no use for is within its rights. */
+    if (ret < 0 && ret != -ENODATA)
+        virtio_device_broken(&net->virtio, "vhost-net refuses the driver's queues");
 }
 
 void net_settle(struct net *net)
@@ -113,4 +129,5 @@ void net_settle(struct net *net)
     /* What fails here fails because the TAP is gone, and its readers find out. */
     net_set_offloads(net);
     net_set_pairs(net, 1);
+    start_vhost(net);
 }

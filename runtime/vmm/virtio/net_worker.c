@@ -103,7 +103,7 @@ int net_worker_add(struct net_workers *workers, struct net_pair *pair, unsigned 
     pair->id = worker->next_id++;
     pair->next = worker->pairs;
     worker->pairs = pair;
-    ret = watch(pair, pair->tap_fd, NET_EVENT_TAP);
+    ret = pair->vhost_fd < 0 ? watch(pair, pair->tap_fd, NET_EVENT_TAP) : 0;
     if (ret == 0 && pair->kick_fd >= 0)
         ret = watch(pair, pair->kick_fd, NET_EVENT_KICK);
     if (ret == 0 && pair->index == 0)
@@ -157,8 +157,12 @@ static void device_kicked(struct net *net)
     net_settle(net);
     net_control_run(net);
     pthread_mutex_unlock(&net->virtio.lock);
-    for (unsigned int i = 1; i < net->pair_count; i++)
-        net_worker_wake(&net->pairs[i]);
+    for (unsigned int i = 0; i < net->pair_count; i++) {
+        if (net->pairs[i].vhost_fd >= 0)
+            net_vhost_wake(&net->pairs[i]);
+        else if (i > 0)
+            net_worker_wake(&net->pairs[i]);
+    }
 }
 
 /*
