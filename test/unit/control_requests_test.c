@@ -125,6 +125,76 @@ static void test_requests_while_paused(void **state)
     close(fd);
 }
 
+static void ask_network(int fd, bool with_fields)
+{
+    struct protocol_writer request = { 0 }, message = { 0 };
+    int memory;
+
+    protocol_begin(&message, MESSAGE_NETWORK, 0, 0);
+    if (with_fields)
+        protocol_put_u64(&message, FIELD_LINK_GONE, 5);
+    assert_int_equal(protocol_finish(&message), 0);
+    memory = fd_memfd_sealed("network", message.data, message.length);
+    assert_true(memory >= 0);
+    protocol_begin(&request, CONTROL_NETWORK, 0, 1);
+    assert_int_equal(protocol_finish(&request), 0);
+    assert_int_equal(fd_send_message(fd, request.data, request.length, &memory, 1), 0);
+    close(memory);
+    free(message.data);
+    free(request.data);
+}
+
+/* Interfaces come and go while the guest stands still, and none is forgotten for it. */
+static void test_network_of_a_paused_guest_changes_when_it_goes_on(void **state)
+{
+    struct world *w = *state;
+    struct protocol_header header;
+    int fd = dial(), net = dial();
+
+    control_start(w);
+    ask(fd, CONTROL_PAUSE, 1);
+    world_run(w);
+    control_server_paused(server);
+    expect_answer(w, fd, 0, NULL);
+    ask_network(net, true);
+    world_run(w);
+    assert_int_equal(networks, 1);
+    assert_int_equal(answer(net, NULL, NULL, 0), -1);
+    ask(fd, CONTROL_RESUME, 1);
+    expect_answer(w, fd, 0, NULL);
+    init_expects(w, MESSAGE_NETWORK, &header);
+    assert_int_equal(network_answers, 0);
+    init_answers(w, header.sequence, 0, NULL);
+    expect_answer(w, net, 0, NULL);
+    assert_int_equal(network_answers, 1);
+    close(fd);
+    close(net);
+}
+
+/* The machine takes back what the guest has let go of, whoever asked, and whoever is still there.
+ */
+static void test_network_is_answered_once_for_each_that_succeeded(void **state)
+{
+    struct world *w = *state;
+    struct protocol_header header;
+    int net = dial();
+
+    control_start(w);
+    ask_network(net, false);
+    expect_answer(w, net, ENOSPC, "no room");
+    assert_int_equal(network_answers, 0);
+    ask_network(net, true);
+    world_run(w);
+    init_expects(w, MESSAGE_NETWORK, &header);
+    close(net);
+    world_run(w);
+    assert_int_equal(network_answers, 0);
+    init_answers(w, header.sequence, EIO, "it does not come off");
+    world_run(w);
+    assert_int_equal(network_answers, 1);
+    assert_int_equal(networks, 2);
+}
+
 /* ---- what the guest answers ---- */
 
 static void test_stats_of_the_guest(void **state)
@@ -233,6 +303,8 @@ int main(void)
         TEST(test_resume_before_all_have_stopped),
         TEST(test_pause_of_a_client_that_does_not_wait),
         TEST(test_requests_while_paused),
+        TEST(test_network_of_a_paused_guest_changes_when_it_goes_on),
+        TEST(test_network_is_answered_once_for_each_that_succeeded),
         TEST(test_stats_of_the_guest),
         TEST(test_update_and_its_failure),
         TEST(test_end_answers_what_is_open),

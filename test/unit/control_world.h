@@ -10,7 +10,7 @@
 #include "vmm/control_server.h"
 
 static struct control_server *server;
-static unsigned int pauses, resumes;
+static unsigned int pauses, resumes, networks, network_answers;
 static struct sockaddr_un address;
 static int listen_fd;
 
@@ -26,10 +26,30 @@ static inline void do_resume(void *context)
     resumes++;
 }
 
+static inline int take_network(void *context, uint8_t *message, size_t length, const int *fds,
+                               size_t fd_count, struct error *err)
+{
+    assert_non_null(context);
+    assert_true(length >= PROTOCOL_HEADER_SIZE && message);
+    for (size_t i = 0; i < fd_count; i++)
+        close(fds[i]);
+    networks++;
+    return length > PROTOCOL_HEADER_SIZE ? 0 : error_set(err, ENOSPC, "no room");
+}
+
+static inline void network_is_answered(void *context)
+{
+    assert_non_null(context);
+    network_answers++;
+}
+
 static inline int control_setup(void **state)
 {
     struct world *w;
-    struct control_config config = { .pause = begin_pause, .resume = do_resume };
+    struct control_config config = { .pause = begin_pause,
+                                     .resume = do_resume,
+                                     .network = take_network,
+                                     .network_answered = network_is_answered };
     struct error err;
     static unsigned int number;
 
@@ -47,7 +67,7 @@ static inline int control_setup(void **state)
     config.listen_fd = listen_fd;
     config.session = w->session;
     config.context = w;
-    pauses = resumes = 0;
+    pauses = resumes = networks = network_answers = 0;
     assert_int_equal(control_server_create(&server, &config, &err), 0);
     return 0;
 }
