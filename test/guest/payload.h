@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define SLOTS     16u
+#define SLOTS     21u
 #define SLOT_BASE 0xd0000000ull
 #define SLOT_SIZE 0x1000ull
 
