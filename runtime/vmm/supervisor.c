@@ -9,36 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "init/protocol.h"
 #include "lib/fd.h"
-#include "vmm/control_server.h"
 #include "vmm/exhaust.h"
-#include "vmm/loop.h"
-#include "vmm/machine.h"
-#include "vmm/nics.h"
 #include "vmm/ready.h"
 #include "vmm/report.h"
 #include "vmm/sandbox.h"
-#include "vmm/session.h"
 #include "vmm/standalone.h"
-#include "vmm/virtio/console.h"
-#include "vmm/virtio/fs/device.h"
-#include "vmm/virtio/net.h"
-#include "vmm/virtio/rng.h"
-#include "vmm/virtio/vsock.h"
-
-/*
- * Fixed places, so that a machine's shape does not depend on what a container asks for. One is kept
- * for a balloon; from SLOT_NICS to the end are the network interfaces.
- */
-enum { SLOT_VSOCK, SLOT_FS, SLOT_RNG, SLOT_CONSOLE, SLOT_NICS = 5 };
-
-_Static_assert(SLOT_COUNT - SLOT_NICS == 16, "as many interfaces as docs/networking.md promises");
+#include "vmm/supervisor_internal.h"
 
 /*
  * Passed on to the workload. Not among them: what a fault of this process raises, what it makes use
@@ -47,23 +29,6 @@ _Static_assert(SLOT_COUNT - SLOT_NICS == 16, "as many interfaces as docs/network
 static const int forwarded_signals[] = {
     SIGHUP,  SIGINT,  SIGQUIT, SIGTERM, SIGUSR1,   SIGUSR2, SIGALRM, SIGCONT, SIGWINCH,
     SIGTSTP, SIGTTIN, SIGTTOU, SIGURG,  SIGVTALRM, SIGPROF, SIGIO,   SIGPWR,
-};
-
-struct supervisor {
-    struct vm_plan *plan;
-    struct machine machine;
-    struct loop *loop;
-    struct session *session;
-    struct control_server *control;
-    struct vsock *vsock;
-    struct fs_server *fs_server;
-    struct fs_device *fs;
-    struct virtio_device *rng, *console;
-    struct nics *nics; /* NULL: nobody will ask for interfaces */
-    unsigned int net_workers;
-    struct fs_share *shares;
-    unsigned char *guest_plan;
-    size_t guest_plan_length;
 };
 
 /* vCPUs wait here until every other thread is in its sandbox. */
@@ -115,13 +80,6 @@ static void *net_main(void *context)
     return NULL;
 }
 
-static void handle_kick(void *context, int fd, uint32_t events)
-{
-    (void)fd;
-    (void)events;
-    virtio_device_kicked(context);
-}
-
 static void handle_machine_end(void *context, int fd, uint32_t events)
 {
     struct supervisor *s = context;
@@ -131,16 +89,6 @@ static void handle_machine_end(void *context, int fd, uint32_t events)
     /* What the guest said last may still lie in its queue. */
     virtio_device_kicked(vsock_device(s->vsock));
     session_machine_ended(s->session, machine_end_text(&s->machine));
-}
-
-static void handle_crowd(void *context, int fd, uint32_t events)
-{
-    struct supervisor *s = context;
-    eventfd_t count;
-
-    (void)events;
-    if (eventfd_read(fd, &count) == 0)
-        session_reclaim(s->session);
 }
 
 static void handle_paused(void *context, int fd, uint32_t events)
@@ -202,113 +150,6 @@ static void handle_signal(void *context, int fd, uint32_t events)
         session_signal(s->session, info.ssi_signo, false);
 }
 
-/* A device whose queues the main loop serves. */
-static int add_device(struct supervisor *s, unsigned int slot, struct virtio_device *device,
-                      struct error *err)
-{
-    int ret;
-
-    if (!device)
-        return error_set_errno(err, "device in slot %u", slot);
-    ret = loop_add(s->loop, s->machine.slots[slot].kick_fd, EPOLLIN, handle_kick, device);
-    return ret < 0 ? error_set(err, -ret, "watch slot %u: %s", slot, strerror(-ret)) : 0;
-}
-
-static int create_vsock(struct supervisor *s, struct error *err)
-{
-    const struct slot *slot = &s->machine.slots[SLOT_VSOCK];
-    int ret = machine_prepare_slot(&s->machine, SLOT_VSOCK, err);
-
-    if (ret < 0)
-        return ret;
-    s->vsock = vsock_create(&s->machine.memory, slot->kick_fd, slot->interrupt_fd, &session_service,
-                            s->session);
-    ret = add_device(s, SLOT_VSOCK, s->vsock ? vsock_device(s->vsock) : NULL, err);
-    return ret < 0 ? ret : machine_attach(&s->machine, SLOT_VSOCK, vsock_device(s->vsock), err);
-}
-
-static int create_rng(struct supervisor *s, struct error *err)
-{
-    const struct slot *slot = &s->machine.slots[SLOT_RNG];
-    int ret = machine_prepare_slot(&s->machine, SLOT_RNG, err);
-
-    if (ret < 0)
-        return ret;
-    s->rng = rng_create(&s->machine.memory, slot->kick_fd, slot->interrupt_fd);
-    ret = add_device(s, SLOT_RNG, s->rng, err);
-    if (ret < 0 || s->plan->rng_late)
-        return ret;
-    return machine_attach(&s->machine, SLOT_RNG, s->rng, err);
-}
-
-static void write_early(void *console, const char *text, size_t length)
-{
-    console_write(console, text, length);
-}
-
-static int create_console(struct supervisor *s, struct error *err)
-{
-    const struct slot *slot = &s->machine.slots[SLOT_CONSOLE];
-    int ret;
-
-    if (s->plan->console == CONSOLE_OFF)
-        return 0;
-    ret = machine_prepare_slot(&s->machine, SLOT_CONSOLE, err);
-    if (ret < 0)
-        return ret;
-    s->console =
-        console_create(&s->machine.memory, slot->kick_fd, slot->interrupt_fd,
-                       s->plan->console == CONSOLE_STDERR ? STDERR_FILENO : s->plan->console_fd);
-    ret = add_device(s, SLOT_CONSOLE, s->console, err);
-    for (unsigned int i = 0; ret == 0 && i < s->machine.cpu_count; i++) {
-        s->machine.vcpus[i].early.write = write_early;
-        s->machine.vcpus[i].early.context = s->console;
-    }
-    return ret < 0 ? ret : machine_attach(&s->machine, SLOT_CONSOLE, s->console, err);
-}
-
-static int create_fs(struct supervisor *s, struct error *err)
-{
-    const struct slot *slot = &s->machine.slots[SLOT_FS];
-    struct vm_plan *plan = s->plan;
-    int crowd_fd, ret;
-
-    if (plan->share_count == 0)
-        return 0;
-    s->shares = calloc(plan->share_count, sizeof(*s->shares));
-    if (!s->shares)
-        return error_set(err, ENOMEM, "out of memory");
-    for (uint32_t i = 0; i < plan->share_count; i++) {
-        struct plan_share *share = &plan->shares[i];
-
-        if (share->fd < 0)
-            share->fd = open(share->path, O_PATH | O_CLOEXEC);
-        if (share->fd < 0)
-            return error_set_errno(err, "shares[%u]: %s", i, share->path);
-        /* Share 0 is the root filesystem, which is this container's alone. */
-        s->shares[i] = (struct fs_share) { .fd = share->fd,
-                                           .readonly = share->readonly,
-                                           .private_tree = i == 0 };
-    }
-    ret = fs_server_create(&s->fs_server, s->shares, plan->share_count, plan->proc_fd, err);
-    if (ret == 0)
-        ret = machine_prepare_slot(&s->machine, SLOT_FS, err);
-    if (ret < 0)
-        return ret;
-    crowd_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (crowd_fd < 0)
-        return error_set_errno(err, "eventfd");
-    ret = loop_add(s->loop, crowd_fd, EPOLLIN, handle_crowd, s);
-    if (ret < 0)
-        return error_set(err, -ret, "event loop: %s", strerror(-ret));
-    fs_server_watch_files(s->fs_server, plan->files_max, crowd_fd);
-    s->fs = fs_device_create(&s->machine.memory, slot->kick_fd, slot->interrupt_fd,
-                             SESSION_SHARE_TAG, s->fs_server);
-    if (!s->fs)
-        return error_set_errno(err, "file server");
-    return machine_attach(&s->machine, SLOT_FS, fs_device_virtio(s->fs), err);
-}
-
 static uint64_t attach_late(void *context)
 {
     struct supervisor *s = context;
@@ -321,19 +162,6 @@ static uint64_t attach_late(void *context)
         return 0;
     }
     return 1ull << SLOT_RNG;
-}
-
-/*
- * As many workers as the machine has CPUs that could keep them busy. Made now: later there is no
- * making of threads.
- */
-static int create_nics(struct supervisor *s, struct error *err)
-{
-    if (s->plan->control_fd < 0)
-        return 0;
-    s->net_workers = s->machine.cpu_count < NET_PAIRS_MAX ? s->machine.cpu_count : NET_PAIRS_MAX;
-    s->nics = nics_create(&s->machine, SLOT_NICS, s->net_workers);
-    return s->nics ? 0 : error_set_errno(err, "network workers");
 }
 
 static int apply_network(void *context, uint8_t *message, size_t length, const int *fds,
@@ -471,14 +299,8 @@ static int build(struct supervisor *s, struct error *err)
     if (ret == 0)
         ret = watch(s, err);
     if (ret == 0)
-        ret = create_vsock(s, err);
-    if (ret == 0)
-        ret = create_fs(s, err);
-    if (ret == 0)
-        ret = create_rng(s, err);
-    if (ret == 0)
-        ret = create_console(s, err);
-    return ret == 0 ? create_nics(s, err) : ret;
+        ret = supervisor_create_devices(s, err);
+    return ret;
 }
 
 /* Everything that is neither the main loop nor a vCPU. Return: how many threads, or -errno. */
