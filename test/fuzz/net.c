@@ -7,9 +7,7 @@
  * outside is seen.
  */
 #include <linux/virtio_config.h>
-#include <linux/virtio_mmio.h>
 #include <linux/virtio_net.h>
-#include <linux/virtio_ring.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "driver.h"
 #include "vmm/virtio/net.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -24,57 +23,29 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define REGION_SIZE 65536u
 #define PAIRS       2u
 #define QUEUES      (2 * PAIRS + 1)
-#define RING_SIZE   8u
 
-/* Where bring_up() puts the rings; the rest of memory holds buffers. */
-#define DESC_GPA(queue)  (0x1000u + (queue)*0x1000u)
-#define AVAIL_GPA(queue) (DESC_GPA(queue) + 0x400u)
-#define USED_GPA(queue)  (DESC_GPA(queue) + 0x800u)
-#define RECEIVE_GPA      0x8000u
-#define COMMAND_GPA      0xf000u
-#define PACKET_GPA       REGION_SIZE /* all of region 1 */
+/* Buffers, behind the rings. */
+#define RECEIVE_GPA 0x8000u
+#define COMMAND_GPA 0xf000u
+#define PACKET_GPA  REGION_SIZE /* all of region 1 */
 
 enum { MODE_BROUGHT_UP = 1, MODE_MULTI = 2, MODE_EVENT_IDX = 4, MODE_MERGE = 8, MODE_OFFLOAD = 16 };
 
-struct input {
-    const uint8_t *data;
-    size_t size;
-};
-
 struct machine {
-    struct guest_memory memory;
+    struct driver driver;
     struct net_workers *workers;
     struct net *net;
-    struct virtio_device *device;
     uint8_t mode;
     unsigned int pairs;
     int host[PAIRS];
-    uint16_t next_avail[QUEUES];
 };
 
 static int kick_fd = -1, interrupt_fd;
 
-/* The next @bytes of the input as a little-endian number; zeros behind the end. */
-static uint64_t take(struct input *in, unsigned int bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned int i = 0; i < bytes && in->size > 0; i++) {
-        value |= (uint64_t)*in->data++ << 8 * i;
-        in->size--;
-    }
-    return value;
-}
-
-static void write_register(struct machine *m, uint32_t offset, uint32_t value)
-{
-    virtio_mmio_write(m->device, offset, &value, sizeof(value));
-}
-
 static uint64_t features(const struct machine *m)
 {
-    uint64_t wanted =
-        m->device->ops->features | 1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_F_VERSION_1;
+    uint64_t wanted = m->driver.device->ops->features | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
+                      1ull << VIRTIO_F_VERSION_1;
 
     if (m->mode & MODE_EVENT_IDX)
         wanted |= 1ull << VIRTIO_RING_F_EVENT_IDX;
@@ -83,45 +54,6 @@ static uint64_t features(const struct machine *m)
     if (m->mode & MODE_OFFLOAD)
         wanted &= ~(1ull << VIRTIO_NET_F_GUEST_CSUM);
     return wanted;
-}
-
-static void bring_up(struct machine *m)
-{
-    write_register(m, VIRTIO_MMIO_STATUS, 0);
-    write_register(m, VIRTIO_MMIO_STATUS, 3);
-    write_register(m, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
-    write_register(m, VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)(features(m) >> 32));
-    write_register(m, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
-    write_register(m, VIRTIO_MMIO_DRIVER_FEATURES, (uint32_t)features(m));
-    write_register(m, VIRTIO_MMIO_STATUS, 11);
-    for (uint32_t i = 0; i < m->device->ops->queue_count && i < QUEUES; i++) {
-        write_register(m, VIRTIO_MMIO_QUEUE_SEL, i);
-        write_register(m, VIRTIO_MMIO_QUEUE_NUM, RING_SIZE);
-        write_register(m, VIRTIO_MMIO_QUEUE_DESC_LOW, DESC_GPA(i));
-        write_register(m, VIRTIO_MMIO_QUEUE_AVAIL_LOW, AVAIL_GPA(i));
-        write_register(m, VIRTIO_MMIO_QUEUE_USED_LOW, USED_GPA(i));
-        write_register(m, VIRTIO_MMIO_QUEUE_READY, 1);
-        memset(memory_translate(&m->memory, DESC_GPA(i), 0x1000), 0, 0x1000);
-        m->next_avail[i] = 0;
-    }
-    write_register(m, VIRTIO_MMIO_STATUS, 15);
-}
-
-static void set_descriptor(struct machine *m, uint32_t queue, uint32_t index, uint64_t gpa,
-                           uint32_t length, uint16_t flags, uint16_t next)
-{
-    struct vring_desc *table = memory_translate(&m->memory, DESC_GPA(queue), 16 * RING_SIZE);
-
-    table[index % RING_SIZE] =
-        (struct vring_desc) { .addr = gpa, .len = length, .flags = flags, .next = next };
-}
-
-static void offer(struct machine *m, uint32_t queue, uint16_t head)
-{
-    uint16_t *avail = memory_translate(&m->memory, AVAIL_GPA(queue), 6 + 2 * RING_SIZE);
-
-    avail[2 + m->next_avail[queue] % RING_SIZE] = head;
-    avail[1] = ++m->next_avail[queue];
 }
 
 /* Runs the worker until it is idle, which must come soon: the rings do not change. */
@@ -184,27 +116,28 @@ static void packet_from_guest(struct machine *m, struct input *in)
     uint32_t length = sizeof(header) + lengths[what >> 5], first = (uint32_t)take(in, 1) + 1;
 
     make_header(in, &header);
-    memcpy(memory_translate(&m->memory, PACKET_GPA, sizeof(header)), &header, sizeof(header));
+    memcpy(memory_translate(&m->driver.memory, PACKET_GPA, sizeof(header)), &header,
+           sizeof(header));
     if (first >= length)
         first = length;
-    set_descriptor(m, queue, 2 * index, PACKET_GPA, first, length > first ? VRING_DESC_F_NEXT : 0,
-                   (uint16_t)(2 * index + 1));
-    set_descriptor(m, queue, 2 * index + 1, PACKET_GPA + first, length - first, 0, 0);
-    offer(m, queue, (uint16_t)(2 * index));
+    set_descriptor(&m->driver, queue, 2 * index, PACKET_GPA, first,
+                   length > first ? VRING_DESC_F_NEXT : 0, (uint16_t)(2 * index + 1));
+    set_descriptor(&m->driver, queue, 2 * index + 1, PACKET_GPA + first, length - first, 0, 0);
+    offer(&m->driver, queue, (uint16_t)(2 * index));
 }
 
 static void command(struct machine *m, struct input *in)
 {
-    uint32_t queue = m->device->driver_features & 1ull << VIRTIO_NET_F_MQ ? 2 * m->pairs : 2;
+    uint32_t queue = m->driver.device->driver_features & 1ull << VIRTIO_NET_F_MQ ? 2 * m->pairs : 2;
     uint32_t length = (uint32_t)take(in, 1) % 64 + 1;
-    uint8_t *p = memory_translate(&m->memory, COMMAND_GPA, 512);
+    uint8_t *p = memory_translate(&m->driver.memory, COMMAND_GPA, 512);
 
     memset(p, 0, 512);
     for (uint32_t i = 0; i < length; i++)
         p[i] = (uint8_t)take(in, 1);
-    set_descriptor(m, queue, 0, COMMAND_GPA, length, VRING_DESC_F_NEXT, 1);
-    set_descriptor(m, queue, 1, COMMAND_GPA + 511, 1, VRING_DESC_F_WRITE, 0);
-    offer(m, queue, 0);
+    set_descriptor(&m->driver, queue, 0, COMMAND_GPA, length, VRING_DESC_F_NEXT, 1);
+    set_descriptor(&m->driver, queue, 1, COMMAND_GPA + 511, 1, VRING_DESC_F_WRITE, 0);
+    offer(&m->driver, queue, 0);
 }
 
 /* Receive buffers: a run of them, of a size that the input says. */
@@ -214,33 +147,11 @@ static void give_buffers(struct machine *m, struct input *in)
     uint32_t queue = 2 * (what & 1), size = what & 2 ? (uint32_t)take(in, 1) + 1 : 2048;
 
     for (uint32_t i = 0; i < (what >> 2) % 9u; i++) {
-        uint16_t index = m->next_avail[queue] % RING_SIZE;
+        uint16_t index = m->driver.next_avail[queue] % RING_SIZE;
 
-        set_descriptor(m, queue, index, RECEIVE_GPA + index * 2048u, size, VRING_DESC_F_WRITE, 0);
-        offer(m, queue, index);
-    }
-}
-
-static void write_memory(struct machine *m, struct input *in)
-{
-    uint32_t gpa = (uint32_t)take(in, 2), length = take(in, 1) % 64;
-    uint8_t *p = memory_translate(&m->memory, gpa, length);
-
-    for (uint32_t i = 0; p && i < length; i++)
-        p[i] = (uint8_t)take(in, 1);
-}
-
-static void access_register(struct machine *m, struct input *in, bool write)
-{
-    static const uint8_t widths[] = { 4, 4, 4, 4, 1, 2, 8, 4 };
-    uint32_t where = (uint32_t)take(in, 2), width = widths[where >> 13];
-    uint64_t value;
-
-    if (write) {
-        value = take(in, 4);
-        virtio_mmio_write(m->device, where & 0xfff, &value, width);
-    } else {
-        virtio_mmio_read(m->device, where & 0x1fff, &value, width);
+        set_descriptor(&m->driver, queue, index, RECEIVE_GPA + index * 2048u, size,
+                       VRING_DESC_F_WRITE, 0);
+        offer(&m->driver, queue, index);
     }
 }
 
@@ -267,25 +178,25 @@ static void run_operation(struct machine *m, struct input *in)
 
     switch (op & 15) {
     case 0:
-        access_register(m, in, true);
+        access_register(&m->driver, in, true);
         break;
     case 1:
-        access_register(m, in, false);
+        access_register(&m->driver, in, false);
         break;
     case 2:
-        write_memory(m, in);
+        write_memory(&m->driver, in);
         break;
     case 3: /* any descriptor */
         index = (uint32_t)take(in, 1);
-        set_descriptor(m, queue, index, take(in, 2), (uint32_t)take(in, 2), (uint16_t)take(in, 1),
-                       (uint16_t)take(in, 1));
+        set_descriptor(&m->driver, queue, index, take(in, 2), (uint32_t)take(in, 2),
+                       (uint16_t)take(in, 1), (uint16_t)take(in, 1));
         break;
     case 4:
-        offer(m, queue, (uint16_t)take(in, 1));
+        offer(&m->driver, queue, (uint16_t)take(in, 1));
         break;
     case 5: /* any available index */
-        avail = memory_translate(&m->memory, AVAIL_GPA(queue), 6);
-        avail[1] = m->next_avail[queue] = (uint16_t)take(in, 2);
+        avail = memory_translate(&m->driver.memory, AVAIL_GPA(queue), 6);
+        avail[1] = m->driver.next_avail[queue] = (uint16_t)take(in, 2);
         break;
     case 6:
         give_buffers(m, in);
@@ -300,13 +211,13 @@ static void run_operation(struct machine *m, struct input *in)
         command(m, in);
         break;
     case 10:
-        bring_up(m);
+        bring_up(&m->driver, features(m));
         break;
     case 11:
         host_acts(m, in);
         break;
     default:
-        write_register(m, VIRTIO_MMIO_QUEUE_NOTIFY, queue);
+        write_register(&m->driver, VIRTIO_MMIO_QUEUE_NOTIFY, queue);
         run_device(m);
         break;
     }
@@ -316,7 +227,7 @@ static void create(struct machine *m)
 {
     static const uint8_t mac[6] = { 2, 2, 2, 2, 2, 2 };
     int taps[PAIRS];
-    struct net_config config = { .memory = &m->memory,
+    struct net_config config = { .memory = &m->driver.memory,
                                  .kick_fd = kick_fd,
                                  .interrupt_fd = interrupt_fd,
                                  .tap_fds = taps,
@@ -329,9 +240,9 @@ static void create(struct machine *m)
         uint8_t *hva = aligned_alloc(4096, REGION_SIZE);
 
         memset(hva, 0, REGION_SIZE);
-        m->memory.regions[i] = (struct memory_region) { i * REGION_SIZE, REGION_SIZE, hva };
+        m->driver.memory.regions[i] = (struct memory_region) { i * REGION_SIZE, REGION_SIZE, hva };
     }
-    m->memory.count = 2;
+    m->driver.memory.count = 2;
     m->pairs = m->mode & MODE_MULTI ? PAIRS : 1;
     for (unsigned int i = 0; i < m->pairs; i++) {
         int pair[2];
@@ -346,8 +257,8 @@ static void create(struct machine *m)
     config.pairs = m->pairs;
     if (!m->workers || net_create(&m->net, &config, &err) < 0)
         abort();
-    m->device = net_virtio(m->net);
-    m->device->reported = true; /* stderr is the fuzzer's */
+    m->driver.device = net_virtio(m->net);
+    m->driver.device->reported = true; /* stderr is the fuzzer's */
 }
 
 static void destroy(struct machine *m)
@@ -358,7 +269,7 @@ static void destroy(struct machine *m)
         if (m->host[i] >= 0)
             close(m->host[i]);
     for (unsigned int i = 0; i < 2; i++)
-        free(m->memory.regions[i].hva);
+        free(m->driver.memory.regions[i].hva);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -377,16 +288,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     m.mode = (uint8_t)take(&in, 1);
     create(&m);
     if (m.mode & MODE_BROUGHT_UP)
-        bring_up(&m);
+        bring_up(&m.driver, features(&m));
     for (unsigned int i = 0; in.size > 0 && i < 400; i++)
         run_operation(&m, &in);
     run_device(&m);
     /* Whatever has happened, a driver that starts over has a working device. */
-    bring_up(&m);
-    if (m.device->status != 15)
+    bring_up(&m.driver, features(&m));
+    if (m.driver.device->status != 15)
         abort();
     run_device(&m);
-    if (!virtio_device_active(m.device))
+    if (!virtio_device_active(m.driver.device))
         abort();
     destroy(&m);
     return 0;

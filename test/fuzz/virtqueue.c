@@ -8,14 +8,13 @@
  */
 #include <fcntl.h>
 #include <linux/virtio_config.h>
-#include <linux/virtio_mmio.h>
-#include <linux/virtio_ring.h>
 #include <linux/virtio_vsock.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "driver.h"
 #include "vmm/virtio/console.h"
 #include "vmm/virtio/rng.h"
 #include "vmm/virtio/vsock.h"
@@ -24,48 +23,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define REGION_SIZE     32768u
 #define QUEUES          3u
-#define RING_SIZE       8u
 #define CONNECTIONS_MAX 64u
 
-/* Where bring_up() puts the rings; the rest of memory holds buffers. */
-#define DESC_GPA(queue)  (0x1000u + (queue)*0x1000u)
-#define AVAIL_GPA(queue) (DESC_GPA(queue) + 0x400u)
-#define USED_GPA(queue)  (DESC_GPA(queue) + 0x800u)
-#define RECEIVE_GPA      0x4000u
-#define TABLE_GPA        0x7f00u
-#define PACKET_GPA       REGION_SIZE /* all of region 1 */
+/* Buffers, behind the rings. */
+#define RECEIVE_GPA 0x4000u
+#define TABLE_GPA   0x7f00u
+#define PACKET_GPA  REGION_SIZE /* all of region 1 */
 
 enum device_kind { KIND_RNG, KIND_CONSOLE, KIND_VSOCK, KIND_COUNT };
 enum { MODE_BROUGHT_UP = 1u << 2, MODE_EVENT_IDX = 1u << 3, MODE_REFUSE = 1u << 4 };
 
-struct input {
-    const uint8_t *data;
-    size_t size;
-};
-
 struct machine {
-    struct guest_memory memory;
+    struct driver driver;
     enum device_kind kind;
-    struct virtio_device *device;
     struct vsock *vsock;
     uint8_t mode;
-    uint16_t next_avail[QUEUES];
     struct vsock_connection *connections[CONNECTIONS_MAX];
 };
 
 static int kick_fd = -1, interrupt_fd, null_fd;
-
-/* The next @bytes of the input as a little-endian number; zeros behind the end. */
-static uint32_t take(struct input *in, unsigned int bytes)
-{
-    uint32_t value = 0;
-
-    for (unsigned int i = 0; i < bytes && in->size > 0; i++) {
-        value |= (uint32_t)*in->data++ << 8 * i;
-        in->size--;
-    }
-    return value;
-}
 
 /* ---- the service ---- */
 
@@ -145,52 +121,10 @@ static const struct vsock_service service = { service_accept, service_readable, 
 
 /* ---- the driver ---- */
 
-static void write_register(struct machine *m, uint32_t offset, uint32_t value)
+static uint64_t features(const struct machine *m)
 {
-    virtio_mmio_write(m->device, offset, &value, sizeof(value));
-}
-
-static void bring_up(struct machine *m)
-{
-    uint32_t ring = 1u << VIRTIO_RING_F_INDIRECT_DESC;
-
-    if (m->mode & MODE_EVENT_IDX)
-        ring |= 1u << VIRTIO_RING_F_EVENT_IDX;
-    write_register(m, VIRTIO_MMIO_STATUS, 0);
-    write_register(m, VIRTIO_MMIO_STATUS, 3);
-    write_register(m, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 1);
-    write_register(m, VIRTIO_MMIO_DRIVER_FEATURES, 1u << (VIRTIO_F_VERSION_1 - 32));
-    write_register(m, VIRTIO_MMIO_DRIVER_FEATURES_SEL, 0);
-    write_register(m, VIRTIO_MMIO_DRIVER_FEATURES, ring);
-    write_register(m, VIRTIO_MMIO_STATUS, 11);
-    for (uint32_t i = 0; i < m->device->ops->queue_count && i < QUEUES; i++) {
-        write_register(m, VIRTIO_MMIO_QUEUE_SEL, i);
-        write_register(m, VIRTIO_MMIO_QUEUE_NUM, RING_SIZE);
-        write_register(m, VIRTIO_MMIO_QUEUE_DESC_LOW, DESC_GPA(i));
-        write_register(m, VIRTIO_MMIO_QUEUE_AVAIL_LOW, AVAIL_GPA(i));
-        write_register(m, VIRTIO_MMIO_QUEUE_USED_LOW, USED_GPA(i));
-        write_register(m, VIRTIO_MMIO_QUEUE_READY, 1);
-        memset(memory_translate(&m->memory, DESC_GPA(i), 0x1000), 0, 0x1000);
-        m->next_avail[i] = 0;
-    }
-    write_register(m, VIRTIO_MMIO_STATUS, 15);
-}
-
-static void set_descriptor(struct machine *m, uint32_t queue, uint32_t index, uint64_t gpa,
-                           uint32_t length, uint16_t flags, uint16_t next)
-{
-    struct vring_desc *table = memory_translate(&m->memory, DESC_GPA(queue), 16 * RING_SIZE);
-
-    table[index % RING_SIZE] =
-        (struct vring_desc) { .addr = gpa, .len = length, .flags = flags, .next = next };
-}
-
-static void offer(struct machine *m, uint32_t queue, uint16_t head)
-{
-    uint16_t *avail = memory_translate(&m->memory, AVAIL_GPA(queue), 6 + 2 * RING_SIZE);
-
-    avail[2 + m->next_avail[queue] % RING_SIZE] = head;
-    avail[1] = ++m->next_avail[queue];
+    return 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_RING_F_INDIRECT_DESC |
+           (m->mode & MODE_EVENT_IDX ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0);
 }
 
 /* Runs the device's thread until it is idle, which must come soon: the rings do not change. */
@@ -198,19 +132,19 @@ static void run_device(struct machine *m)
 {
     uint64_t count;
 
-    virtio_device_kicked(m->device);
+    virtio_device_kicked(m->driver.device);
     for (unsigned int i = 0; read(kick_fd, &count, sizeof(count)) > 0; i++) {
         if (i > 1000)
             abort();
-        virtio_device_kick_again(m->device);
-        virtio_device_kicked(m->device);
+        virtio_device_kick_again(m->driver.device);
+        virtio_device_kicked(m->driver.device);
     }
     while (read(interrupt_fd, &count, sizeof(count)) > 0)
         ;
     /* These devices finish what they take, unless the driver broke its queue meanwhile. */
-    for (unsigned int i = 0; virtio_device_active(m->device) && i < QUEUES; i++)
+    for (unsigned int i = 0; virtio_device_active(m->driver.device) && i < QUEUES; i++)
         for (unsigned int j = 0; j < QUEUE_SIZE_MAX / 64; j++)
-            if (m->device->queues[i].ready && m->device->queues[i].in_flight[j])
+            if (m->driver.device->queues[i].ready && m->driver.device->queues[i].in_flight[j])
                 abort();
 }
 
@@ -235,9 +169,10 @@ static void post_packet(struct machine *m, struct input *in, bool repeat)
     if (length > REGION_SIZE - sizeof(header))
         length = REGION_SIZE - sizeof(header);
     for (; count > 0; count--) {
-        memcpy(memory_translate(&m->memory, PACKET_GPA, sizeof(header)), &header, sizeof(header));
-        set_descriptor(m, 1, index, PACKET_GPA, (uint32_t)(sizeof(header) + length), 0, 0);
-        offer(m, 1, index++ % RING_SIZE);
+        memcpy(memory_translate(&m->driver.memory, PACKET_GPA, sizeof(header)), &header,
+               sizeof(header));
+        set_descriptor(&m->driver, 1, index, PACKET_GPA, (uint32_t)(sizeof(header) + length), 0, 0);
+        offer(&m->driver, 1, index++ % RING_SIZE);
         if (index % RING_SIZE == 0 || count == 1)
             run_device(m);
     }
@@ -247,7 +182,7 @@ static void post_packet(struct machine *m, struct input *in, bool repeat)
 static void post_indirect(struct machine *m, struct input *in, uint32_t queue)
 {
     uint32_t count = take(in, 1) % 17, index = take(in, 1);
-    struct vring_desc *table = memory_translate(&m->memory, TABLE_GPA, 16 * 16);
+    struct vring_desc *table = memory_translate(&m->driver.memory, TABLE_GPA, 16 * 16);
 
     for (uint32_t i = 0; i < count && i < 16; i++) {
         uint32_t what = take(in, 1), next = what >> 2 & 1 ? i + 1 : take(in, 1);
@@ -257,8 +192,8 @@ static void post_indirect(struct machine *m, struct input *in, uint32_t queue)
                                          .flags = (uint16_t)(what >> 4 | (i + 1 < count)),
                                          .next = (uint16_t)next };
     }
-    set_descriptor(m, queue, index, TABLE_GPA, 16 * count, VRING_DESC_F_INDIRECT, 0);
-    offer(m, queue, index % RING_SIZE);
+    set_descriptor(&m->driver, queue, index, TABLE_GPA, 16 * count, VRING_DESC_F_INDIRECT, 0);
+    offer(&m->driver, queue, index % RING_SIZE);
 }
 
 static void act(struct machine *m, struct input *in)
@@ -286,29 +221,6 @@ static void act(struct machine *m, struct input *in)
     }
 }
 
-static void write_memory(struct machine *m, struct input *in)
-{
-    uint32_t gpa = take(in, 2), length = take(in, 1) % 64;
-    uint8_t *p = memory_translate(&m->memory, gpa, length);
-
-    for (uint32_t i = 0; p && i < length; i++)
-        p[i] = (uint8_t)take(in, 1);
-}
-
-static void access_register(struct machine *m, struct input *in, bool write)
-{
-    static const uint8_t widths[] = { 4, 4, 4, 4, 1, 2, 8, 4 };
-    uint32_t where = take(in, 2), width = widths[where >> 13];
-    uint64_t value;
-
-    if (write) {
-        value = take(in, 4);
-        virtio_mmio_write(m->device, where & 0xfff, &value, width);
-    } else {
-        virtio_mmio_read(m->device, where & 0x1fff, &value, width);
-    }
-}
-
 static void run_operation(struct machine *m, struct input *in)
 {
     uint8_t op = (uint8_t)take(in, 1);
@@ -317,31 +229,31 @@ static void run_operation(struct machine *m, struct input *in)
 
     switch (op & 15) {
     case 0:
-        access_register(m, in, true);
+        access_register(&m->driver, in, true);
         break;
     case 1:
-        access_register(m, in, false);
+        access_register(&m->driver, in, false);
         break;
     case 2:
-        write_memory(m, in);
+        write_memory(&m->driver, in);
         break;
     case 3: /* any descriptor */
         index = take(in, 1);
-        set_descriptor(m, queue, index, take(in, 2), take(in, 2), (uint16_t)take(in, 1),
+        set_descriptor(&m->driver, queue, index, take(in, 2), take(in, 2), (uint16_t)take(in, 1),
                        (uint16_t)take(in, 1));
         break;
     case 4:
-        offer(m, queue, (uint16_t)take(in, 1));
+        offer(&m->driver, queue, (uint16_t)take(in, 1));
         break;
     case 5: /* any available index */
-        avail = memory_translate(&m->memory, AVAIL_GPA(queue), 6);
-        avail[1] = m->next_avail[queue] = (uint16_t)take(in, 2);
+        avail = memory_translate(&m->driver.memory, AVAIL_GPA(queue), 6);
+        avail[1] = m->driver.next_avail[queue] = (uint16_t)take(in, 2);
         break;
     case 6: /* a good receive buffer */
         index = take(in, 1);
-        set_descriptor(m, queue, index, RECEIVE_GPA + (index % RING_SIZE) * 0x800, 0x800,
+        set_descriptor(&m->driver, queue, index, RECEIVE_GPA + (index % RING_SIZE) * 0x800, 0x800,
                        VRING_DESC_F_WRITE, 0);
-        offer(m, queue, index % RING_SIZE);
+        offer(&m->driver, queue, index % RING_SIZE);
         break;
     case 7:
     case 8:
@@ -352,7 +264,7 @@ static void run_operation(struct machine *m, struct input *in)
             act(m, in);
         break;
     case 10:
-        bring_up(m);
+        bring_up(&m->driver, features(m));
         break;
     case 11:
         post_indirect(m, in, queue);
@@ -369,30 +281,30 @@ static void create(struct machine *m)
         uint8_t *hva = aligned_alloc(4096, REGION_SIZE);
 
         memset(hva, 0, REGION_SIZE);
-        m->memory.regions[i] = (struct memory_region) { i * REGION_SIZE, REGION_SIZE, hva };
+        m->driver.memory.regions[i] = (struct memory_region) { i * REGION_SIZE, REGION_SIZE, hva };
     }
-    m->memory.count = 2;
+    m->driver.memory.count = 2;
     if (m->kind == KIND_RNG) {
-        m->device = rng_create(&m->memory, kick_fd, interrupt_fd);
+        m->driver.device = rng_create(&m->driver.memory, kick_fd, interrupt_fd);
     } else if (m->kind == KIND_CONSOLE) {
-        m->device = console_create(&m->memory, kick_fd, interrupt_fd, null_fd);
+        m->driver.device = console_create(&m->driver.memory, kick_fd, interrupt_fd, null_fd);
     } else {
-        m->vsock = vsock_create(&m->memory, kick_fd, interrupt_fd, &service, m);
-        m->device = vsock_device(m->vsock);
+        m->vsock = vsock_create(&m->driver.memory, kick_fd, interrupt_fd, &service, m);
+        m->driver.device = vsock_device(m->vsock);
     }
-    m->device->reported = true; /* stderr is the fuzzer's */
+    m->driver.device->reported = true; /* stderr is the fuzzer's */
 }
 
 static void destroy(struct machine *m)
 {
     if (m->kind == KIND_RNG)
-        rng_destroy(m->device);
+        rng_destroy(m->driver.device);
     else if (m->kind == KIND_CONSOLE)
-        console_destroy(m->device);
+        console_destroy(m->driver.device);
     else
         vsock_destroy(m->vsock);
     for (unsigned int i = 0; i < 2; i++)
-        free(m->memory.regions[i].hva);
+        free(m->driver.memory.regions[i].hva);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -412,12 +324,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     m.kind = (m.mode & 3) % KIND_COUNT;
     create(&m);
     if (m.mode & MODE_BROUGHT_UP)
-        bring_up(&m);
+        bring_up(&m.driver, features(&m));
     for (unsigned int i = 0; in.size > 0 && i < 400; i++)
         run_operation(&m, &in);
     run_device(&m);
     /* A reset ends every connection, and each is told. */
-    write_register(&m, VIRTIO_MMIO_STATUS, 0);
+    write_register(&m.driver, VIRTIO_MMIO_STATUS, 0);
     run_device(&m);
     for (unsigned int i = 0; i < CONNECTIONS_MAX; i++)
         if (m.connections[i])
