@@ -13,6 +13,7 @@ install: all kernel
 	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(LIBEXECDIR) $(DESTDIR)$(LIBDIR) $(DESTDIR)$(MANDIR)
 	install -m 755 $(BUILD)/vmrt $(DESTDIR)$(BINDIR)/vmrt
 	install -m 755 $(BUILD)/vmrt-vmm $(BUILD)/vmrt-init $(BUILD)/vmrt-net $(BUILD)/vmrt-scope \
+	  $(UPLINK) \
 	  $(DESTDIR)$(LIBEXECDIR)/
 	install -m 644 $(KERNEL) $(DESTDIR)$(LIBDIR)/vmlinux
 	@for page in docs/man/*.8; do \

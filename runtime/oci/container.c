@@ -165,6 +165,7 @@ static int read_state(struct container *container, const char *text, struct erro
         { "cpus", BIND_U32, offsetof(struct container, cpus), NULL },
         { "net_vhost", BIND_BOOL, offsetof(struct container, net_vhost), NULL },
         { "memory_limit", BIND_I64, offsetof(struct container, memory_limit), NULL },
+        { "uplink", BIND_BOOL, offsetof(struct container, uplink), NULL },
         { "complete", BIND_BOOL, offsetof(struct container, complete), "true or false" },
         { "started", BIND_BOOL, offsetof(struct container, started), "true or false" },
     };
@@ -236,6 +237,7 @@ int container_save(const struct container *container, struct error *err)
     json_put_int(gen, "cpus", container->cpus);
     json_put_bool(gen, "net_vhost", container->net_vhost);
     json_put_int(gen, "memory_limit", container->memory_limit);
+    json_put_bool(gen, "uplink", container->uplink);
     json_put_bool(gen, "complete", container->complete);
     json_put_bool(gen, "started", container->started);
     put_pairs(gen, "annotations", container->annotations, container->annotation_count);

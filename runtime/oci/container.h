@@ -49,6 +49,7 @@ struct container {
     uint32_t cpus;        /* its virtual CPUs */
     bool net_vhost;       /* packets are to be moved by the host's kernel */
     int64_t memory_limit; /* the container's as last asked for, bytes; 0 or less: none */
+    bool uplink;          /* to be taken away at the end: see oci/uplink.h */
     bool complete;        /* create has succeeded */
     bool started;         /* start has succeeded */
 };

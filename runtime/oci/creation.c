@@ -29,6 +29,7 @@
 #include "oci/rootless.h"
 #include "oci/scope.h"
 #include "oci/settings.h"
+#include "oci/uplink.h"
 
 /* Everything one creation holds, so that it can be let go in one place. */
 struct creation {
@@ -143,6 +144,7 @@ static int describe_container(struct creation *c, struct error *err)
     container->memory_mib = c->plan.memory_mib;
     container->cpus = c->plan.cpus;
     container->net_vhost = c->plan.net_vhost;
+    container->uplink = c->plan.uplink;
     container->memory_limit =
         c->spec.resources.memory_limit == SPEC_UNSET ? 0 : c->spec.resources.memory_limit;
     container->created = time_now(arena);
@@ -304,6 +306,8 @@ static int start_machine(struct creation *c, struct error *err)
         ret = place(c, err);
     if (ret == 0)
         ret = monitor_enter_namespaces(&c->monitor, err);
+    if (ret == 0 && c->plan.uplink)
+        ret = uplink_add(c->container, err);
     c->hooks_began = ret == 0;
     if (ret == 0)
         ret = run_hooks(c, err);
@@ -353,6 +357,8 @@ static void undo(struct creation *c)
         return;
     if (container_remove_cgroup(c->container, &err) < 0)
         log_debug("%s", err.message);
+    if (c->container->uplink && c->container->start_time && uplink_remove(c->container, &err) < 0)
+        log_warning("%s", err.message);
     if (c->hooks_began)
         run_poststop(c);
     if (container_discard(c->request->root, c->container, &err) < 0)

@@ -16,6 +16,7 @@
 #include "oci/hooks.h"
 #include "oci/network.h"
 #include "oci/process.h"
+#include "oci/uplink.h"
 
 #define KILL_TIMEOUT_MS    10000
 #define REQUEST_TIMEOUT_MS 10000
@@ -185,6 +186,14 @@ int lifecycle_delete(const char *root, struct container *container, bool force, 
 
     if (ret == 0)
         ret = container_remove_cgroup(container, err);
+    if (ret == 0 && container->uplink) {
+        ret = uplink_remove(container, err);
+        /* Better a rule of the host's too many than a container that nobody can remove. */
+        if (ret < 0 && force) {
+            log_warning("%s", err->message);
+            ret = 0;
+        }
+    }
     if (ret < 0)
         return ret;
     /* A container that create did not finish was never there for its hooks. config.md

@@ -147,7 +147,7 @@ int plan_make(const struct spec *spec, const struct settings *settings,
     plan->net_vhost = settings->values[SETTING_NET_VHOST].number == 1;
     ret = check_values(spec, err);
     if (ret == 0)
-        ret = plan_namespaces(plan, err);
+        ret = plan_namespaces(plan, settings, err);
     if (ret == 0)
         ret = plan_rootfs(plan, err);
     if (ret == 0)

@@ -80,6 +80,7 @@ struct plan {
 
     /* the host's part */
     const char *network_path; /* network namespace to join; NULL: a new one */
+    bool uplink; /* host networking was asked for: a new one with a way out, see oci/uplink.h */
     bool cgroup_namespace;
     uint64_t namespaces; /* CLONE_NEW* of the guest */
     bool user_namespace; /* the container's is made on the host: see oci/rootless.h */
@@ -146,7 +147,9 @@ int plan_check_unified(const struct spec_resources *resources, const char *where
                        struct error *err);
 
 /* Parts of plan_make(). */
-int plan_namespaces(struct plan *plan, struct error *err);
+int plan_namespaces(struct plan *plan, const struct settings *settings, struct error *err);
+/* Which network namespace, or why it cannot be had. */
+int plan_network(struct plan *plan, const struct settings *settings, struct error *err);
 int plan_machine(struct plan *plan, const struct settings *settings, struct error *err);
 /* Which sysctls may be set: runc's rules. Return: 0 or -EINVAL naming the one that may not. */
 int plan_check_sysctl(const struct spec *spec, struct error *err);

@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "oci/plan.h"
@@ -23,9 +22,7 @@ static const struct {
     { "pid", CLONE_NEWPID, RULE_NEW, true,
       "the host's PID namespace is not supported: processes of a virtual machine cannot see those "
       "of the host" },
-    { "network", 0, RULE_NEW_OR_PATH, true,
-      "host networking is not supported: a virtual machine has a network stack of its own; add a "
-      "\"network\" entry (docker and podman: use another network than \"host\")" },
+    { "network", 0, RULE_NEW_OR_PATH, false, NULL },
     { "ipc", CLONE_NEWIPC, RULE_NEW, true,
       "the host's IPC namespace is not supported: a virtual machine cannot share memory with "
       "processes of the host" },
@@ -62,18 +59,6 @@ static int check_namespace(size_t index, const struct spec_namespace *ns, struct
                      index, ns->type);
 }
 
-/*
- * Docker asks for host networking by the path of a bind mount of the host's namespace, so the path
- * tells nothing; the namespace's inode does.
- */
-static bool is_own_network(const char *path)
-{
-    struct stat asked, own;
-
-    return stat(path, &asked) == 0 && stat("/proc/self/ns/net", &own) == 0 &&
-           asked.st_dev == own.st_dev && asked.st_ino == own.st_ino;
-}
-
 static bool has_new(const struct spec *spec, const char *type)
 {
     const struct spec_namespace *ns = find_namespace(spec, type);
@@ -102,20 +87,7 @@ static int check_dependents(const struct spec *spec, struct error *err)
     return 0;
 }
 
-static int plan_network(struct plan *plan, struct error *err)
-{
-    const struct spec_namespace *network = find_namespace(plan->spec, "network");
-
-    plan->network_path = network ? network->path : NULL;
-    if (plan->network_path && is_own_network(plan->network_path))
-        return error_set(err, ENOTSUP,
-                         "config.json: linux.namespaces: network path %s is the host's own "
-                         "namespace: host networking is not supported in a VM",
-                         plan->network_path);
-    return 0;
-}
-
-int plan_namespaces(struct plan *plan, struct error *err)
+int plan_namespaces(struct plan *plan, const struct settings *settings, struct error *err)
 {
     const struct spec *spec = plan->spec;
     int ret;
@@ -151,5 +123,5 @@ int plan_namespaces(struct plan *plan, struct error *err)
         plan->pid_namespace = rootless_in_user_namespace();
     }
     plan->cgroup_namespace = plan->namespaces & CLONE_NEWCGROUP;
-    return plan_network(plan, err);
+    return plan_network(plan, settings, err);
 }

@@ -18,7 +18,15 @@
 #define HOST_FILE_MAX     (1u << 20)
 #define TEXT_MAX          1024
 
-enum setting_kind { KIND_MEMORY, KIND_CPUS, KIND_TEXT, KIND_KERNEL, KIND_CONSOLE, KIND_SWITCH };
+enum setting_kind {
+    KIND_MEMORY,
+    KIND_CPUS,
+    KIND_TEXT,
+    KIND_KERNEL,
+    KIND_CONSOLE,
+    KIND_SWITCH,
+    KIND_NETWORK
+};
 
 struct setting_row {
     const char *name; /* as in the host's file; upper case in the environment */
@@ -43,6 +51,9 @@ static const struct setting_row rows[SETTING_COUNT] = {
     [SETTING_NET_VHOST] = { "net_vhost", KIND_SWITCH, "0 or 1", "", "0",
                             "1: packets are moved by the host's kernel (/dev/vhost-net), not by "
                             "vmrt-vmm; without the device a warning, and vmrt-vmm moves them" },
+    [SETTING_NETWORK_MODE] = { "network_mode", KIND_NETWORK, "refuse or host", "", "refuse",
+                               "for a container that asks for the host's network: refuse it, or "
+                               "host: give it a network of its own, translated to the host's" },
 };
 
 /* Keys that only the host's file has. */
@@ -180,6 +191,9 @@ static int check_value(struct settings *settings, enum setting_id id, struct err
         break;
     case KIND_TEXT:
         good = printable(value->text);
+        break;
+    case KIND_NETWORK:
+        good = strcmp(value->text, "refuse") == 0 || strcmp(value->text, "host") == 0;
         break;
     case KIND_KERNEL:
     case KIND_CONSOLE:

@@ -2,9 +2,14 @@
  */
 #include "oci_world.h"
 
+#include <sched.h>
+#include <signal.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 
 #include "vmm/plan.h"
 
@@ -184,6 +189,85 @@ static void test_namespaces(void **state)
     assert_string_equal(world->plan.network_path, "/run/netns/x");
     assert_true(world->plan.cgroup_namespace);
     world_release(world);
+}
+
+/* The host's namespace by no entry, and by a path to it, as Docker does. */
+static void test_host_network(void **state)
+{
+#define HOST_MODE "\"env\":[\"VMRT_NETWORK_MODE=host\"]"
+#define OWN_NET   "{\"type\":\"network\",\"path\":\"/proc/self/ns/net\"}"
+    struct world *world = *state;
+
+    world_refuses(world, NULL, NS(PID "," IPC), NULL, "set VMRT_NETWORK_MODE=host for one");
+    world_refuses(world, NULL, NS(PID "," IPC "," OWN_NET), NULL, "set VMRT_NETWORK_MODE=host");
+    world_accepts(world, HOST_MODE, NS(PID "," IPC "," NET), NULL);
+    assert_false(world->plan.uplink);
+    world_release(world);
+    if (geteuid() != 0) {
+        world_refuses(world, HOST_MODE, NS(PID "," IPC), NULL, "VMRT_NETWORK_MODE: ");
+        return;
+    }
+    world_accepts(world, HOST_MODE, NS(PID "," IPC), NULL);
+    assert_true(world->plan.uplink);
+    world_release(world);
+    world_accepts(world, HOST_MODE, NS(PID "," IPC "," OWN_NET), NULL);
+    assert_true(world->plan.uplink);
+    assert_null(world->plan.network_path);
+    world_release(world);
+    world_refuses(world, HOST_MODE, NS(PID "," IPC) ",\"sysctl\":{\"net.ipv4.tcp_mem\":\"1\"}",
+                  NULL, "sysctl \"net.ipv4.tcp_mem\" not allowed in host network namespace");
+}
+
+/* Runs in network and PID namespaces of its own until it is killed. */
+static pid_t spawn_in_namespaces(int flags)
+{
+    int ends[2];
+    pid_t pid;
+    char ready;
+
+    assert_int_equal(pipe(ends), 0);
+    pid = (pid_t)syscall(SYS_clone, flags | SIGCHLD, NULL, NULL, NULL, 0);
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)!write(ends[1], "", 1);
+        for (;;)
+            pause();
+    }
+    assert_int_equal(read(ends[0], &ready, 1), 1);
+    close(ends[0]);
+    close(ends[1]);
+    return pid;
+}
+
+/* A virtual machine would take the other's interfaces over. */
+static void test_the_network_of_another_container(void **state)
+{
+    static const struct {
+        int flags;
+        bool refused;
+    } rows[] = { { CLONE_NEWNET | CLONE_NEWPID, true }, { CLONE_NEWNET, false } };
+    struct world *world = *state;
+
+    if (geteuid() != 0) {
+        print_message("skipped: needs root\n");
+        skip();
+    }
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        pid_t pid = spawn_in_namespaces(rows[i].flags);
+        char section[256];
+
+        snprintf(section, sizeof(section),
+                 NS(PID "," IPC ",{\"type\":\"network\",\"path\":\"/proc/%d/ns/net\"}"), (int)pid);
+        if (rows[i].refused) {
+            world_refuses(world, NULL, section, NULL, "is that of another container");
+        } else {
+            world_accepts(world, NULL, section, NULL);
+            world_release(world);
+        }
+        kill(pid, SIGKILL);
+        waitpid(pid, NULL, 0);
+    }
 }
 
 static void test_rootfs(void **state)
@@ -432,6 +516,8 @@ int main(void)
         TEST(test_memory),
         TEST(test_cpus),
         TEST(test_namespaces),
+        TEST(test_host_network),
+        TEST(test_the_network_of_another_container),
         TEST(test_rootfs),
         TEST(test_bind_mounts_become_shares),
         TEST(test_guest_mounts),

@@ -53,6 +53,7 @@ static void test_defaults_without_a_file(void **state)
     assert_int_equal(world->settings.values[SETTING_CPUS].number, 0);
     assert_string_equal(world->settings.values[SETTING_CONSOLE].text, "off");
     assert_string_equal(world->settings.values[SETTING_KERNEL].text, "");
+    assert_string_equal(world->settings.values[SETTING_NETWORK_MODE].text, "refuse");
     world_release(world);
 }
 
@@ -74,6 +75,8 @@ static void test_bad_values_are_named(void **state)
         { "\"env\":[\"VMRT_CPUS=0\"]", NULL, "VMRT_CPUS" },
         { "\"env\":[\"VMRT_CPUS=65\"]", NULL, "VMRT_CPUS" },
         { "\"env\":[\"VMRT_KERNEL_ARGS=a\\nb\"]", NULL, "VMRT_KERNEL_ARGS" },
+        { "\"env\":[\"VMRT_NETWORK_MODE=none\"]", NULL,
+          "VMRT_NETWORK_MODE: expected refuse or host, found \"none\"" },
         { "\"env\":[\"VMRT_CONSOLE=loud\"]", NULL, "VMRT_CONSOLE: expected off, stderr or path" },
         { NULL, "\"annotations\":{\"org.vmrt.nosuch\":\"1\"}", "annotation org.vmrt.nosuch" },
         { NULL, "\"annotations\":{\"org.vmrt.cpus\":\"x\"}", "annotation org.vmrt.cpus" },

@@ -1,0 +1,184 @@
+/*
+ * vmrt-uplink: which networks are free, and what it makes. The rules themselves need a host with
+ * iptables or nft: test/e2e/network_host.bats.
+ */
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "hooks/uplink/subnet.h"
+
+#define ADDRESS(a, b, c, d) \
+    ((uint32_t)(a) << 24 | (uint32_t)(b) << 16 | (uint32_t)(c) << 8 | (uint32_t)(d))
+
+static void test_addresses(void **state)
+{
+    static const struct {
+        uint32_t number, address;
+    } rows[] = {
+        { 0, ADDRESS(10, 237, 0, 0) },         { 1, ADDRESS(10, 237, 0, 4) },
+        { 16383, ADDRESS(10, 237, 255, 252) }, { 16384, ADDRESS(172, 29, 0, 0) },
+        { 32768, ADDRESS(192, 168, 224, 0) },  { 34815, ADDRESS(192, 168, 255, 252) },
+        { 34816, ADDRESS(198, 18, 0, 0) },     { SUBNET_COUNT - 1, ADDRESS(198, 19, 255, 252) },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        assert_int_equal(subnet_address(rows[i].number), rows[i].address);
+}
+
+/* What the first free one is with one route. */
+static void test_routes(void **state)
+{
+    static const struct {
+        uint32_t address;
+        unsigned int prefix;
+        uint32_t first;
+    } rows[] = {
+        { ADDRESS(192, 0, 2, 0), 24, 0 },
+        { ADDRESS(10, 237, 0, 1), 32, 1 },
+        { ADDRESS(10, 237, 0, 3), 32, 1 },
+        { ADDRESS(10, 237, 0, 4), 30, 0 },
+        { ADDRESS(10, 237, 0, 0), 31, 1 },
+        { ADDRESS(10, 237, 0, 0), 28, 4 },
+        { ADDRESS(10, 236, 255, 252), 30, 0 },
+        { ADDRESS(10, 237, 0, 0), 16, 16384 },
+        { ADDRESS(10, 0, 0, 0), 8, 16384 },
+        /* A VPN's halves of everything are no network of somebody. */
+        { ADDRESS(0, 0, 0, 0), 1, 0 },
+        { ADDRESS(0, 0, 0, 0), 0, 0 },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct subnet_map map = { { 0 } };
+
+        subnet_exclude(&map, rows[i].address, rows[i].prefix);
+        if (subnet_next(&map, 0) != rows[i].first)
+            fail_msg("row %zu: %u", i, subnet_next(&map, 0));
+    }
+}
+
+static void test_none_is_free(void **state)
+{
+    struct subnet_map map = { { 0 } };
+
+    subnet_exclude(&map, ADDRESS(10, 0, 0, 0), 8);
+    subnet_exclude(&map, ADDRESS(172, 16, 0, 0), 12);
+    subnet_exclude(&map, ADDRESS(192, 168, 0, 0), 16);
+    assert_int_equal(subnet_next(&map, 0), 34816);
+    subnet_exclude(&map, ADDRESS(198, 18, 0, 0), 16);
+    assert_int_equal(subnet_address(subnet_next(&map, 0)), ADDRESS(198, 19, 0, 0));
+    subnet_exclude(&map, ADDRESS(198, 19, 0, 0), 16);
+    assert_int_equal(subnet_next(&map, 0), SUBNET_COUNT);
+    assert_int_equal(subnet_next(&map, SUBNET_COUNT), SUBNET_COUNT);
+}
+
+/* In a network namespace that plays the host; $U is the program. Return: its exit status. */
+static int shell(const char *script)
+{
+    char own[PATH_MAX] = "", program[PATH_MAX + 32];
+    int status;
+    pid_t pid;
+
+    assert_true(readlink("/proc/self/exe", own, sizeof(own) - 1) > 0);
+    snprintf(program, sizeof(program), "%s/vmrt-uplink", dirname(own));
+    fflush(NULL);
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        setenv("U", program, 1);
+        if (unshare(CLONE_NEWNET | CLONE_NEWNS) == 0)
+            execl("/bin/sh", "sh", "-ec", script, NULL);
+        _exit(126);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128;
+}
+
+static void require_root(void)
+{
+    if (geteuid() != 0 || system("ip -V >/dev/null 2>&1") != 0) {
+        print_message("skipped: needs root and ip(8)\n");
+        skip();
+    }
+}
+
+/* The tool is missing in the end, but the link is there by then. */
+static void test_the_link_and_the_missing_tools(void **state)
+{
+    require_root();
+    assert_int_equal(
+        shell(
+            "mount --make-rprivate / && for d in /usr/local/sbin /usr/sbin /sbin /usr/local/bin; "
+            "do "
+            "for t in iptables-restore nft; do "
+            "[ ! -e $d/$t ] || mount --bind /dev/null $d/$t; done; done\n"
+            "ip link add way type veth peer name way-p && ip link set way mtu 1400 up\n"
+            "ip addr add 192.0.2.2/24 dev way && ip route add default via 192.0.2.1\n"
+            "ip link add other type veth peer name other-p && ip link set other up\n"
+            "ip addr add 10.237.0.1/29 dev other\n"
+            "unshare -n sleep 30 & P=$!\n"
+            "until [ \"$(readlink /proc/$P/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ] && "
+            "[ \"$(cat /proc/$P/comm)\" = sleep ]; do :; done\n"
+            "exec 9</proc/$P/ns/net\n"
+            "W=$($U add vmrt-1 9 2>&1) && exit 1\n"
+            "case $W in *'neither iptables-restore nor nft'*'install iptables or nftables'*) ;; "
+            "*) echo \"$W\"; exit 2;; esac\n"
+            "ip -o -4 addr show dev vmrtu2 | grep -q '10.237.0.9/30' || exit 3\n"
+            "ip -o link show vmrtu2 | grep -q 'mtu 1400' || exit 4\n"
+            "nsenter --net=/proc/$P/ns/net ip -o -4 addr show dev eth0 | grep -q '10.237.0.10/30' "
+            "|| exit 5\n"
+            "nsenter --net=/proc/$P/ns/net ip route | grep -q 'default via 10.237.0.9' || exit 6\n"
+            "[ $(cat /proc/sys/net/ipv6/conf/vmrtu2/disable_ipv6 2>/dev/null || echo 1) = 1 ] "
+            "|| exit 7\n"
+            "[ $(cat /proc/sys/net/ipv4/conf/vmrtu2/rp_filter) = 1 ] || exit 8\n"
+            "kill $P"),
+        0);
+}
+
+static void test_bad_arguments(void **state)
+{
+    static const char *const rows[] = { "",
+                                        "add",
+                                        "add vmrt-1",
+                                        "add vmrt-1 x",
+                                        "add vmrt-1 99",
+                                        "add -1 0",
+                                        "add 'a b' 0",
+                                        "add aaaaaaaaaaaaaaaaaaaaaaaaaaaaa 0",
+                                        "remove",
+                                        "remove 'a;b'",
+                                        "remove a b",
+                                        "nosuch a" };
+
+    require_root();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        char script[128];
+
+        snprintf(script, sizeof(script), "[ $($U %s 2>&1 | wc -l) = 1 ]; $U %s 2>/dev/null",
+                 rows[i], rows[i]);
+        assert_int_equal(shell(script), 1);
+    }
+    assert_int_equal(shell("$U --help | grep -q TAG && $U --version | grep -q commit"), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_addresses),     cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_none_is_free),  cmocka_unit_test(test_the_link_and_the_missing_tools),
+        cmocka_unit_test(test_bad_arguments),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
