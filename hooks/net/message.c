@@ -159,6 +159,24 @@ static int put_items(struct protocol_writer *writer, const struct scan *before,
     return said;
 }
 
+static bool has_address6(const struct scan *scan, int index)
+{
+    for (size_t i = 0; i < scan->count; i++)
+        if (scan->items[i].index == index && is_address6(&scan->items[i]))
+            return true;
+    return false;
+}
+
+/* An engine may turn IPv6 on for an interface some time after it is there. */
+static void put_new_ipv6(struct protocol_writer *writer, const struct scan *before,
+                         const struct scan *after, const struct scan_link *link)
+{
+    if (has_address6(before, link->index) || !has_address6(after, link->index))
+        return;
+    sysctl_describe_ipv6(writer, "lo");
+    sysctl_describe_ipv6(writer, link->name);
+}
+
 int message_build(struct protocol_writer *writer, const struct scan *before,
                   const struct scan *after, const struct message_cards *cards, bool resolver,
                   struct error *err)
@@ -186,10 +204,12 @@ int message_build(struct protocol_writer *writer, const struct scan *before,
         const struct scan_link *link = &after->links[i];
         const struct scan_link *old = scan_find_link(before, link->index);
 
-        if (old)
+        if (old) {
             said |= put_link_change(writer, old, link) | put_carrier_change(writer, old, link);
-        else
+            put_new_ipv6(writer, before, after, link);
+        } else {
             sysctl_describe(writer, link->name);
+        }
     }
     said |= put_items(writer, before, after) || writer->length > start;
     if (resolver) {

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -89,13 +90,14 @@ int sysctl_write(const char *key, const char *value)
     return write(fd, value, strlen(value)) < 0 ? -errno : 0;
 }
 
-/* Without IPv6, for example, most of the files do not exist: nothing is set then. */
+/* @standard: what need not be said; NULL: it is said in any case. Without IPv6, for example, most
+ * of the files do not exist: nothing is set then. */
 static void describe(struct protocol_writer *writer, const char *key, const char *standard)
 {
     char value[SYSCTL_VALUE_MAX];
     size_t mark;
 
-    if (sysctl_read(key, value) < 0 || strcmp(value, standard) == 0)
+    if (sysctl_read(key, value) < 0 || (standard && strcmp(value, standard) == 0))
         return;
     mark = protocol_open(writer, FIELD_SYSCTL);
     protocol_put_string(writer, FIELD_KEY, key);
@@ -103,18 +105,44 @@ static void describe(struct protocol_writer *writer, const char *key, const char
     protocol_close(writer, mark);
 }
 
-static void describe_conf(struct protocol_writer *writer, const char *name)
+static bool is_standard(const char *folder, const char *name, const struct setting *setting)
+{
+    char key[128], value[SYSCTL_VALUE_MAX];
+
+    snprintf(key, sizeof(key), "net/%s/conf/%s/%s", folder, name, setting->key);
+    return sysctl_read(key, value) < 0 || strcmp(value, setting->standard) == 0;
+}
+
+/*
+ * In the guest an interface begins with what conf/default says, and some settings of conf/all are
+ * written to every interface: where these are not the kernel's defaults, the interface's own value
+ * is said even if it is. Docker turns IPv6 off in all and on in those that have it.
+ */
+static void describe_conf(struct protocol_writer *writer, const char *folder,
+                          const struct setting *settings, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++) {
+        bool inherits = is_standard(folder, "all", &settings[i]) &&
+                        is_standard(folder, "default", &settings[i]);
+        char key[128];
+
+        snprintf(key, sizeof(key), "net/%s/conf/%s/%s", folder, name, settings[i].key);
+        describe(writer, key, inherits ? settings[i].standard : NULL);
+    }
+}
+
+static void describe_interface(struct protocol_writer *writer, const char *name)
+{
+    describe_conf(writer, "ipv4", ipv4_settings, COUNT(ipv4_settings), name);
+    describe_conf(writer, "ipv6", ipv6_settings, COUNT(ipv6_settings), name);
+}
+
+void sysctl_describe_ipv6(struct protocol_writer *writer, const char *interface)
 {
     char key[128];
 
-    for (size_t i = 0; i < COUNT(ipv4_settings); i++) {
-        snprintf(key, sizeof(key), "net/ipv4/conf/%s/%s", name, ipv4_settings[i].key);
-        describe(writer, key, ipv4_settings[i].standard);
-    }
-    for (size_t i = 0; i < COUNT(ipv6_settings); i++) {
-        snprintf(key, sizeof(key), "net/ipv6/conf/%s/%s", name, ipv6_settings[i].key);
-        describe(writer, key, ipv6_settings[i].standard);
-    }
+    snprintf(key, sizeof(key), "net/ipv6/conf/%s/disable_ipv6", interface);
+    describe(writer, key, NULL);
 }
 
 /*
@@ -141,14 +169,15 @@ static void describe_ports(struct protocol_writer *writer)
 void sysctl_describe(struct protocol_writer *writer, const char *interface)
 {
     if (interface) {
-        describe_conf(writer, interface);
+        describe_interface(writer, interface);
         return;
     }
     for (size_t i = 0; i < COUNT(namespace_settings); i++)
         describe(writer, namespace_settings[i].key, namespace_settings[i].standard);
     describe_ports(writer);
-    describe_conf(writer, "all");
-    describe_conf(writer, "default");
+    describe_interface(writer, "all");
+    describe_interface(writer, "default");
+    sysctl_describe_ipv6(writer, "lo");
 }
 
 int sysctl_reserve_ports(char before[SYSCTL_VALUE_MAX])

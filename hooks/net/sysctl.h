@@ -18,6 +18,9 @@ int sysctl_write(const char *key, const char *value);
  */
 void sysctl_describe(struct protocol_writer *writer, const char *interface);
 
+/* Writes a FIELD_SYSCTL that says whether the interface has IPv6. */
+void sysctl_describe_ipv6(struct protocol_writer *writer, const char *interface);
+
 /**
  * sysctl_reserve_ports() - keep the namespace's own sockets to ports 61440 to 65535, so that the
  * answers they get can be told from the guest's traffic (redirect.h).

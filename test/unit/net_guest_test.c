@@ -124,6 +124,25 @@ static void guest_has_the_network_of_the_container(void **state)
     assert_true(world_end_machine(&world));
 }
 
+/* Docker: off in all, on in the interfaces that have it, of which one more comes later. */
+static void ipv6_that_is_off_in_all_and_on_in_one_interface_works(void **state)
+{
+    world_add_veth(&world, "eth0", 1);
+    world_add_veth(&world, "eth1", 2);
+    world_run(world.container, "sysctl -qw net.ipv6.conf.all.disable_ipv6=1 "
+                               "net.ipv6.conf.eth0.disable_ipv6=0 net.ipv6.conf.lo.disable_ipv6=0 "
+                               "&& ip addr add fd00:1::7/64 dev eth0 nodad");
+    assert_true(world_until(world.container, "! ip addr | grep -q tentative"));
+    machine_start();
+    assert_same_network();
+    world_run(world.container, "sysctl -qw net.ipv6.conf.eth1.disable_ipv6=0 && "
+                               "ip addr add fd00:2::7/64 dev eth1 nodad");
+    assert_true(world_until(world.container, "! ip addr | grep -q tentative"));
+    serve_until("ip addr show eth1 | grep -q fd00:2::7");
+    assert_same_network();
+    assert_true(world_end_machine(&world));
+}
+
 /* CNI's ptp: the kernel's route to the subnet is replaced by one through the gateway. */
 static void kernel_route_that_was_removed_is_removed_in_the_guest(void **state)
 {
@@ -470,6 +489,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(guest_has_the_network_of_the_container),
+        TEST(ipv6_that_is_off_in_all_and_on_in_one_interface_works),
         TEST(kernel_route_that_was_removed_is_removed_in_the_guest),
         TEST(guest_and_outside_reach_each_other),
         TEST(tcp_streams_arrive_intact_both_ways),
