@@ -159,24 +159,6 @@ static int put_items(struct protocol_writer *writer, const struct scan *before,
     return said;
 }
 
-static bool has_address6(const struct scan *scan, int index)
-{
-    for (size_t i = 0; i < scan->count; i++)
-        if (scan->items[i].index == index && is_address6(&scan->items[i]))
-            return true;
-    return false;
-}
-
-/* An engine may turn IPv6 on for an interface some time after it is there. */
-static void put_new_ipv6(struct protocol_writer *writer, const struct scan *before,
-                         const struct scan *after, const struct scan_link *link)
-{
-    if (has_address6(before, link->index) || !has_address6(after, link->index))
-        return;
-    sysctl_describe_ipv6(writer, "lo");
-    sysctl_describe_ipv6(writer, link->name);
-}
-
 int message_build(struct protocol_writer *writer, const struct scan *before,
                   const struct scan *after, const struct message_cards *cards, bool resolver,
                   struct error *err)
@@ -200,13 +182,17 @@ int message_build(struct protocol_writer *writer, const struct scan *before,
     start = writer->length;
     if (first)
         sysctl_describe(writer, NULL);
+    else if (before->loopback_ipv6_off != after->loopback_ipv6_off)
+        sysctl_describe_ipv6(writer, "lo");
     for (size_t i = 0; i < after->link_count; i++) {
         const struct scan_link *link = &after->links[i];
         const struct scan_link *old = scan_find_link(before, link->index);
 
         if (old) {
             said |= put_link_change(writer, old, link) | put_carrier_change(writer, old, link);
-            put_new_ipv6(writer, before, after, link);
+            /* Engines turn it on and off with a network's addresses, for lo as well. */
+            if (link->ipv6_off != old->ipv6_off)
+                sysctl_describe_ipv6(writer, link->name);
         } else {
             sysctl_describe(writer, link->name);
         }

@@ -12,6 +12,8 @@
 #include "lib/log.h"
 #include "tap.h"
 
+#include "sysctl.h"
+
 /* A namespace that changes all the time is taken as it was last seen. */
 #define TRIES 8
 
@@ -161,6 +163,23 @@ static int sort_items(struct scan *scan)
     return 0;
 }
 
+static bool is_ipv6_off(const char *name)
+{
+    char key[64], value[SYSCTL_VALUE_MAX];
+
+    snprintf(key, sizeof(key), "net/ipv6/conf/%s/disable_ipv6", name);
+    return sysctl_read(key, value) == 0 && strcmp(value, "0") != 0;
+}
+
+/* What netlink does not tell of interfaces. It notifies of the addresses that come and go with it.
+ */
+static void read_settings(struct scan *scan)
+{
+    scan->loopback_ipv6_off = is_ipv6_off("lo");
+    for (size_t i = 0; i < scan->link_count; i++)
+        scan->links[i].ipv6_off = is_ipv6_off(scan->links[i].name);
+}
+
 static int take_once(struct scan *scan, struct kernel *kernel, const struct scan_link *ignored,
                      size_t ignored_count)
 {
@@ -172,6 +191,7 @@ static int take_once(struct scan *scan, struct kernel *kernel, const struct scan
     kernel_drain_events(kernel);
     ret = kernel_dump(kernel, RTM_GETLINK, AF_UNSPEC, take_link, scan);
     qsort(scan->links, scan->link_count, sizeof(scan->links[0]), compare_links);
+    read_settings(scan);
     if (ret == 0)
         ret = scan_read_items(scan, kernel);
     if (ret == 0)

@@ -20,6 +20,7 @@ struct scan_link {
     uint8_t mac[6];
     uint32_t mtu, flags; /* bytes; IFF_* */
     bool carrier;
+    bool ipv6_off; /* its sysctl disable_ipv6 */
 };
 
 /* One that it does not get. */
@@ -53,6 +54,7 @@ struct scan {
     struct scan_item *items;
     size_t count, capacity, bytes;
     struct scan_item **sorted; /* for scan_find() */
+    bool loopback_ipv6_off;
     char machine[IF_NAMESIZE]; /* a TAP of a virtual machine, if there is one */
 };
 

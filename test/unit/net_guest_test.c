@@ -140,6 +140,11 @@ static void ipv6_that_is_off_in_all_and_on_in_one_interface_works(void **state)
     assert_true(world_until(world.container, "! ip addr | grep -q tentative"));
     serve_until("ip addr show eth1 | grep -q fd00:2::7");
     assert_same_network();
+    /* The last network with IPv6 goes: off again, for lo too. */
+    world_run(world.container, "sysctl -qw net.ipv6.conf.eth1.disable_ipv6=1 "
+                               "net.ipv6.conf.lo.disable_ipv6=1");
+    serve_until("! ip -6 addr show lo | grep -q ::1");
+    assert_same_network();
     assert_true(world_end_machine(&world));
 }
 
