@@ -38,6 +38,7 @@ namespace_gone() {
 
 # netns_bundle DIR NETNS FILTER: a bundle in that namespace.
 netns_bundle() {
+    rm -rf "$1"
     bundle "$1" '(.linux.namespaces[] | select(.type == "network")).path = "/run/netns/'"$2"'" |
         .process.capabilities |= map_values(. + ["CAP_NET_RAW", "CAP_NET_ADMIN"]) | '"$3"
 }
