@@ -117,7 +117,7 @@ END
     echo small >$dir/www/small
     docker run -d --name vmrt-net --runtime="$RUNTIME" --network vmrt-user --ip 172.30.0.7 --ip6 fd30::7 \
         -p 8099:80 -p 8053:53/udp -v /:/host:ro -v $dir/w:/host$dir/w --tmpfs /host/var/lib/nginx \
-        busybox sh -c 'udpsvd -E 0 53 cat & exec chroot /host nginx -e stderr -c /srv/vmrt-nginx/nginx.conf' >/dev/null
+        busybox sh -c 'chroot /host socat UDP-RECVFROM:53,fork PIPE & exec chroot /host nginx -e stderr -c /srv/vmrt-nginx/nginx.conf' >/dev/null
     wait_for 60 curl -sSf -m 5 -o /dev/null http://172.30.0.7/small
     # The host by the container's address and by the published port, each in both families.
     for address in 172.30.0.7 '[fd30::7]' 127.0.0.1:8099 192.0.2.2:8099 '[::1]:8099'; do
