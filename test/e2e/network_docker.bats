@@ -24,7 +24,10 @@ setup_file() {
         vmrt-ipvlan3 >/dev/null
 }
 
-teardown() { remove vmrt-net vmrt-peer vmrt-many; }
+teardown() {
+    [ -z "${TCPDUMP:-}" ] || kill "$TCPDUMP" 2>/dev/null || true
+    remove vmrt-net vmrt-peer vmrt-many
+}
 
 teardown_file() {
     docker network rm vmrt-user vmrt-internal vmrt-macvlan vmrt-ipvlan vmrt-ipvlan3 >/dev/null
@@ -116,8 +119,8 @@ END
     sum=$(md5sum <$dir/www/f)
     echo small >$dir/www/small
     docker run -d --name vmrt-net --runtime="$RUNTIME" --network vmrt-user --ip 172.30.0.7 --ip6 fd30::7 \
-        -p 8099:80 -p 8053:53/udp -v /:/host:ro -v $dir/w:/host$dir/w --tmpfs /host/var/lib/nginx \
-        busybox sh -c 'chroot /host socat UDP-RECVFROM:53,fork PIPE & exec chroot /host nginx -e stderr -c /srv/vmrt-nginx/nginx.conf' >/dev/null
+        -p 8099:80 -p 8053:7/udp -v /:/host:ro -v $dir/w:/host$dir/w --tmpfs /host/var/lib/nginx \
+        busybox sh -c 'chroot /host socat UDP-LISTEN:7,fork PIPE & exec chroot /host nginx -e stderr -c /srv/vmrt-nginx/nginx.conf' >/dev/null
     wait_for 60 curl -sSf -m 5 -o /dev/null http://172.30.0.7/small
     # The host by the container's address and by the published port, each in both families.
     for address in 172.30.0.7 '[fd30::7]' 127.0.0.1:8099 192.0.2.2:8099 '[::1]:8099'; do
@@ -125,14 +128,16 @@ END
     done
     # Somebody outside, whom tcpdump watches: what leaves the host has its checksums.
     ethtool -K eth0 tx off >/dev/null
-    world tcpdump -i eth0 -nn -vv -s 0 'src host 192.0.2.2 and (port 8099 or port 8053)' \
+    ip netns exec world tcpdump -U -i eth0 -nn -vv -s 0 'src host 192.0.2.2 and (port 8099 or port 8053)' \
         >"$BATS_TEST_TMPDIR/dump" 2>"$BATS_TEST_TMPDIR/dump.err" 3>&- &
-    local tcpdump=$!
+    TCPDUMP=$!
     wait_for 20 grep -q 'listening on' "$BATS_TEST_TMPDIR/dump.err"
     [ "$(world curl -sS -m 60 http://192.0.2.2:8099/small)" = small ]
-    [ "$(echo question | world nc -u -w 5 -q 2 192.0.2.2 8053)" = question ]
-    kill $tcpdump
-    wait $tcpdump || true
+    [ "$(world python3 -c 'import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(20)
+s.sendto(b"question", ("192.0.2.2", 8053)); print(s.recv(99).decode())')" = question ]
+    kill $TCPDUMP
+    wait $TCPDUMP || true
+    TCPDUMP=
     ethtool -K eth0 tx on >/dev/null
     show "$(cat "$BATS_TEST_TMPDIR/dump")"
     [ "$(grep -cE 'cksum 0x[0-9a-f]+ \(correct\)|udp sum ok' "$BATS_TEST_TMPDIR/dump")" -ge 4 ]
