@@ -164,6 +164,11 @@ static inline void world_add_veth(struct world *world, const char *name, int num
               "ip addr add 10.0.%d.2/24 brd + dev %s && ip addr add fd00:%d::2/64 dev %s nodad && "
               "ip link set %s up",
               number, name, number, name, name);
+    /* Until the kernel has noticed both ends, it drops what is sent. */
+    world_run(world->outside, "until ip -br link show dev o%d | grep -qw UP; do sleep 0.01; done",
+              number);
+    world_run(world->container, "until ip -br link show dev %s | grep -qw UP; do sleep 0.01; done",
+              name);
 }
 
 /* A file of the build, which the test lies in. */
