@@ -73,6 +73,23 @@ static void vcpu_kicked(int signal)
     (void)signal;
 }
 
+/*
+ * A lock of glibc's default kind lets readers in for as long as there are any: vCPUs that never
+ * leave a device alone would keep machine_detach(), and with it the main loop, waiting for ever.
+ */
+void machine_init_slots(struct machine *machine)
+{
+    pthread_rwlockattr_t fair;
+
+    pthread_rwlockattr_init(&fair);
+    pthread_rwlockattr_setkind_np(&fair, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    for (unsigned int i = 0; i < SLOT_COUNT; i++) {
+        machine->slots[i].kick_fd = machine->slots[i].interrupt_fd = -1;
+        pthread_rwlock_init(&machine->slots[i].lock, &fair);
+    }
+    pthread_rwlockattr_destroy(&fair);
+}
+
 int machine_create(struct machine *machine, struct vm_plan *plan, struct error *err)
 {
     int ret;
@@ -81,10 +98,7 @@ int machine_create(struct machine *machine, struct vm_plan *plan, struct error *
     machine->kvm.kvm_fd = machine->kvm.vm_fd = machine->end_fd = machine->paused_fd = -1;
     pthread_mutex_init(&machine->gate_lock, NULL);
     pthread_cond_init(&machine->gate, NULL);
-    for (unsigned int i = 0; i < SLOT_COUNT; i++) {
-        machine->slots[i].kick_fd = machine->slots[i].interrupt_fd = -1;
-        pthread_rwlock_init(&machine->slots[i].lock, NULL);
-    }
+    machine_init_slots(machine);
     machine->end_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     machine->paused_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (machine->end_fd < 0 || machine->paused_fd < 0)

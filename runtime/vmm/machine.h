@@ -50,7 +50,8 @@ struct vcpu {
 };
 
 struct slot {
-    pthread_rwlock_t lock;        /* read: a vCPU is in the device; write: it comes or goes */
+    /* Read: a vCPU is in the device; write: it comes or goes, before vCPUs that come later. */
+    pthread_rwlock_t lock;
     struct virtio_device *device; /* NULL: empty, reads as DeviceID 0 */
     int kick_fd;                  /* eventfd: the driver notified */
     int interrupt_fd;             /* eventfd: raises the slot's interrupt */
@@ -86,6 +87,8 @@ struct machine {
  */
 int machine_create(struct machine *machine, struct vm_plan *plan, struct error *err);
 void machine_destroy(struct machine *machine);
+/* Every slot empty and with its lock, as machine_create() has them; for tests. */
+void machine_init_slots(struct machine *machine);
 
 /*
  * Puts a device into the slot; before the guest runs it is found at boot, later only once the guest

@@ -23,6 +23,7 @@
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "init/protocol.h"
@@ -57,10 +58,7 @@ static int setup(void **state)
     if (impossible)
         return 0;
     memset(&machine, 0, sizeof(machine));
-    for (unsigned int i = 0; i < SLOT_COUNT; i++) {
-        machine.slots[i].kick_fd = machine.slots[i].interrupt_fd = -1;
-        pthread_rwlock_init(&machine.slots[i].lock, NULL);
-    }
+    machine_init_slots(&machine);
     if (kvm_open(&machine.kvm, -1, &err) < 0 || arch_vm_setup(&machine.kvm, &err) < 0 ||
         memory_create(&machine.memory, 64u << 20, &err) < 0)
         fail_msg("%s", err.message);
@@ -304,6 +302,40 @@ static void a_guest_at_the_registers_while_interfaces_come_and_go(void **state)
     assert_true(guest.writes > 100);
 }
 
+static void *detach(void *context)
+{
+    (void)context;
+    machine_detach(&machine, FIRST_SLOT);
+    return NULL;
+}
+
+/* Several vCPUs can see to it that one of them is in the device at any moment. */
+static void vcpus_that_never_leave_a_device_do_not_hold_up_its_end(void **state)
+{
+    const time_t deadline = time(NULL) + 10;
+    pthread_t main_loop;
+    struct error err;
+    int ret;
+
+    (void)state;
+    need();
+    assert_int_equal(plug(5, 1, &err), FIRST_SLOT);
+    assert_int_equal(pthread_rwlock_rdlock(&machine.slots[FIRST_SLOT].lock), 0);
+    assert_int_equal(pthread_create(&main_loop, NULL, detach, NULL), 0);
+    /* From when the main loop waits for this vCPU on, it is before all others. */
+    while ((ret = pthread_rwlock_tryrdlock(&machine.slots[FIRST_SLOT].lock)) == 0 &&
+           time(NULL) < deadline) {
+        pthread_rwlock_unlock(&machine.slots[FIRST_SLOT].lock);
+        sched_yield();
+    }
+    if (ret == 0)
+        pthread_rwlock_unlock(&machine.slots[FIRST_SLOT].lock);
+    pthread_rwlock_unlock(&machine.slots[FIRST_SLOT].lock);
+    pthread_join(main_loop, NULL);
+    assert_int_equal(ret, EBUSY);
+    assert_int_equal(device_id(FIRST_SLOT), 0);
+}
+
 static bool has_link(unsigned int slot)
 {
     uint16_t status;
@@ -427,6 +459,7 @@ int main(void)
         TEST(slots_are_used_again_and_nothing_is_left_open),
         TEST(a_slot_is_kept_until_the_guest_has_let_go),
         TEST(a_guest_at_the_registers_while_interfaces_come_and_go),
+        TEST(vcpus_that_never_leave_a_device_do_not_hold_up_its_end),
         TEST(the_link_follows_the_carrier_of_the_host),
         TEST(malformed_messages_change_nothing),
         TEST(without_vhost_the_workers_move_the_packets),
