@@ -129,6 +129,9 @@ void session_reclaim(struct session *session)
 
     if (session->state != SESSION_CREATED && session->state != SESSION_RUNNING)
         return;
+    /* The guest itself decides how often its files grow too many, and whether it listens. */
+    if (!channel_keeps_up(&session->channel))
+        return;
     protocol_begin(&writer, MESSAGE_RECLAIM, 0, 0);
     session_send(session, &writer);
 }

@@ -564,6 +564,27 @@ static void test_signal_while_running_goes_to_the_guest(void **state)
     assert_false(init_receives(w, &header, &fields));
 }
 
+/* A guest has files in great numbers whenever it likes, and need not listen to what it is told. */
+static void test_guest_that_does_not_listen_is_told_to_reclaim_a_bounded_number_of_times(
+    void **state)
+{
+    struct world *w = *state;
+    struct protocol_header header;
+    struct protocol_reader fields;
+    size_t told = 0;
+
+    world_start(w);
+    w->control->window = 0;
+    for (int i = 0; i < 100000; i++)
+        session_reclaim(w->session);
+    guest_take(w->control, SIZE_MAX / 2);
+    for (; init_receives(w, &header, &fields); told++)
+        assert_int_equal(header.type, MESSAGE_RECLAIM);
+    assert_true(told > 0 && told * PROTOCOL_HEADER_SIZE <= (256u << 10) + PROTOCOL_HEADER_SIZE);
+    session_reclaim(w->session);
+    assert_true(init_receives(w, &header, &fields));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
@@ -594,6 +615,7 @@ int main(void)
         TEST(test_second_start_is_refused),
         TEST(test_signal_before_the_start_ends_the_machine),
         TEST(test_signal_while_running_goes_to_the_guest),
+        TEST(test_guest_that_does_not_listen_is_told_to_reclaim_a_bounded_number_of_times),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
