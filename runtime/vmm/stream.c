@@ -128,7 +128,13 @@ static struct stream *open_both(const struct stream_config *config)
     if (twin)
         stream = open_half(&out);
     if (!stream) {
+        int saved = errno;
+
+        /* Nobody has taken it over yet; the second half would have. */
+        if (!twin && config->ownership == STREAM_TAKE)
+            close(config->fd);
         stream_close(twin);
+        errno = saved;
         return NULL;
     }
     stream->twin = twin;

@@ -2,6 +2,7 @@
  */
 #include "vmm/stream.h"
 
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "stdio_world.h"
@@ -254,6 +255,28 @@ static void test_connection_breaks(void **state)
     assert_false(stream_connected(w->stream));
 }
 
+/* Or who is at its far end would wait for an end that never comes. */
+static void test_socket_is_closed_when_descriptors_run_out(void **state)
+{
+    struct world *w = *state;
+    struct stream_config config = {
+        .loop = w->io.loop, .proc_fd = w->io.proc_fd, .both = true, .ownership = STREAM_TAKE
+    };
+    struct rlimit limit, none;
+    char text[16];
+    int pair[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    config.fd = pair[0];
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    none = (struct rlimit) { 0, limit.rlim_max };
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+    assert_null(stream_open(&config));
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(recv(pair[1], text, sizeof(text), MSG_DONTWAIT), 0);
+    fd_close(&pair[1]);
+}
+
 #define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
@@ -267,6 +290,7 @@ int main(void)
         TEST(test_far_side_is_gone_before_the_guest_comes),
         TEST(test_far_side_that_does_not_read),
         TEST(test_connection_breaks),
+        TEST(test_socket_is_closed_when_descriptors_run_out),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
