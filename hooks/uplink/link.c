@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "hooks/net/kernel.h"
+#include "guard.h"
 #include "hooks/net/sysctl.h"
 #include "lib/fd.h"
 #include "subnet.h"
@@ -143,7 +144,8 @@ static int set_default_route(struct kernel *kernel, uint32_t gateway)
 
 /*
  * What comes from the machine is not to be trusted: no IPv6, so that it cannot announce itself as
- * the host's router (as CVE-2020-13401 was for bridges), and only with the address that it has.
+ * the host's router (as CVE-2020-13401 was for bridges), and only with the address that it has
+ * (guard_add(); rp_filter as well, for who looks there).
  */
 static int harden(const char *name)
 {
@@ -165,6 +167,9 @@ static int set_up_host(struct kernel *kernel, const struct link *link, struct er
 
     if (ret < 0)
         return error_set(err, -ret, "%s: sysctl: %s", link->name, strerror(-ret));
+    ret = guard_add(kernel, index, link->subnet + 2, err);
+    if (ret < 0)
+        return ret;
     ret = set_address(kernel, index, link->subnet + 1);
     if (ret == 0)
         ret = set_up(kernel, index);

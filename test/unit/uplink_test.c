@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <setjmp.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
@@ -14,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -83,7 +85,8 @@ static void test_none_is_free(void **state)
     assert_int_equal(subnet_next(&map, SUBNET_COUNT), SUBNET_COUNT);
 }
 
-/* In a network namespace that plays the host; $U is the program. Return: its exit status. */
+/* In a network namespace that plays the host; $U is the program, $T this one. Return: its exit
+ * status. */
 static int shell(const char *script)
 {
     char own[PATH_MAX] = "", program[PATH_MAX + 32];
@@ -91,6 +94,7 @@ static int shell(const char *script)
     pid_t pid;
 
     assert_true(readlink("/proc/self/exe", own, sizeof(own) - 1) > 0);
+    setenv("T", own, 1);
     snprintf(program, sizeof(program), "%s/vmrt-uplink", dirname(own));
     fflush(NULL);
     pid = fork();
@@ -113,25 +117,31 @@ static void require_root(void)
     }
 }
 
-/* The tool is missing in the end, but the link is there by then. */
+/*
+ * The host of a container, whose namespace is descriptor 9 and that of process $P. The tools are
+ * missing in the end, but the link is there by then.
+ */
+#define HOST                                                                                   \
+    "mount --make-rprivate / && for d in /usr/local/sbin /usr/sbin /sbin /usr/local/bin; do "  \
+    "for t in iptables-restore nft; do [ ! -e $d/$t ] || mount --bind /dev/null $d/$t; done; " \
+    "done\n"                                                                                   \
+    "ip link add way type veth peer name way-p && ip link set way mtu 1400 up\n"               \
+    "ip addr add 192.0.2.2/24 dev way && ip link set way-p up\n"                               \
+    "ip route add default via 192.0.2.1\n"                                                     \
+    "ip link add other type veth peer name other-p && ip link set other up\n"                  \
+    "ip addr add 10.237.0.1/29 dev other\n"                                                    \
+    "unshare -n sleep 30 & P=$!\n"                                                             \
+    "until [ \"$(readlink /proc/$P/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ] && "         \
+    "[ \"$(cat /proc/$P/comm)\" = sleep ]; do :; done\n"                                       \
+    "exec 9</proc/$P/ns/net\n"                                                                 \
+    "W=$($U add vmrt-1 9 2>&1) && exit 1\n"
+
 static void test_the_link_and_the_missing_tools(void **state)
 {
     require_root();
     assert_int_equal(
         shell(
-            "mount --make-rprivate / && for d in /usr/local/sbin /usr/sbin /sbin /usr/local/bin; "
-            "do "
-            "for t in iptables-restore nft; do "
-            "[ ! -e $d/$t ] || mount --bind /dev/null $d/$t; done; done\n"
-            "ip link add way type veth peer name way-p && ip link set way mtu 1400 up\n"
-            "ip addr add 192.0.2.2/24 dev way && ip route add default via 192.0.2.1\n"
-            "ip link add other type veth peer name other-p && ip link set other up\n"
-            "ip addr add 10.237.0.1/29 dev other\n"
-            "unshare -n sleep 30 & P=$!\n"
-            "until [ \"$(readlink /proc/$P/ns/net)\" != \"$(readlink /proc/$$/ns/net)\" ] && "
-            "[ \"$(cat /proc/$P/comm)\" = sleep ]; do :; done\n"
-            "exec 9</proc/$P/ns/net\n"
-            "W=$($U add vmrt-1 9 2>&1) && exit 1\n"
+            HOST
             "case $W in *'neither iptables-restore nor nft'*'install iptables or nftables'*) ;; "
             "*) echo \"$W\"; exit 2;; esac\n"
             "ip -o -4 addr show dev vmrtu2 | grep -q '10.237.0.9/30' || exit 3\n"
@@ -143,6 +153,51 @@ static void test_the_link_and_the_missing_tools(void **state)
             "|| exit 7\n"
             "[ $(cat /proc/sys/net/ipv4/conf/vmrtu2/rp_filter) = 1 ] || exit 8\n"
             "kill $P"),
+        0);
+}
+
+/* What the test's program does for the script below, with 10 s for it. */
+static int play(char **args)
+{
+    struct sockaddr_in here = { .sin_family = AF_INET, .sin_port = htons(atoi(args[3])) };
+    struct sockaddr_in there = here;
+    socklen_t size = sizeof(there);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    char text[8], name[INET_ADDRSTRLEN];
+
+    alarm(10);
+    if (inet_pton(AF_INET, args[2], &here.sin_addr) != 1)
+        return 1;
+    if (strcmp(args[1], "send") == 0) {
+        here.sin_port = 0;
+        inet_pton(AF_INET, args[4], &there.sin_addr);
+        return bind(fd, (struct sockaddr *)&here, sizeof(here)) < 0 ||
+               sendto(fd, "hello", 5, 0, (struct sockaddr *)&there, sizeof(there)) != 5;
+    }
+    if (bind(fd, (struct sockaddr *)&here, sizeof(here)) < 0)
+        return 1;
+    puts("ready");
+    fflush(stdout);
+    if (recvfrom(fd, text, sizeof(text), 0, (struct sockaddr *)&there, &size) < 0)
+        return 1;
+    puts(inet_ntop(AF_INET, &there.sin_addr, name, sizeof(name)));
+    return 0;
+}
+
+/* Where the host's own check of senders is a loose one, as on Ubuntu. */
+static void test_a_machine_does_not_speak_for_others(void **state)
+{
+    require_root();
+    assert_int_equal(
+        shell(HOST "echo 2 >/proc/sys/net/ipv4/conf/all/rp_filter\n"
+                   "G=\"nsenter --net=/proc/$P/ns/net\"\n"
+                   "$G ip addr add 203.0.113.7/32 dev eth0\n"
+                   "D=$(mktemp -d) && mkfifo $D/heard && { $T hear 10.237.0.9 9000 >$D/heard & }\n"
+                   "exec 8<$D/heard && rm -r $D && read -r W <&8 && [ \"$W\" = ready ] || exit 2\n"
+                   "$G $T send 203.0.113.7 9000 10.237.0.9 || exit 3\n"
+                   "$G $T send 10.237.0.10 9000 10.237.0.9 || exit 4\n"
+                   "read -r W <&8; kill $P\n"
+                   "[ \"$W\" = 10.237.0.10 ] || { echo \"$W\" >&2; exit 5; }"),
         0);
 }
 
@@ -172,13 +227,18 @@ static void test_bad_arguments(void **state)
     assert_int_equal(shell("$U --help | grep -q TAG && $U --version | grep -q commit"), 0);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_addresses),     cmocka_unit_test(test_routes),
-        cmocka_unit_test(test_none_is_free),  cmocka_unit_test(test_the_link_and_the_missing_tools),
+        cmocka_unit_test(test_addresses),
+        cmocka_unit_test(test_routes),
+        cmocka_unit_test(test_none_is_free),
+        cmocka_unit_test(test_the_link_and_the_missing_tools),
+        cmocka_unit_test(test_a_machine_does_not_speak_for_others),
         cmocka_unit_test(test_bad_arguments),
     };
 
+    if (argc >= 4)
+        return play(argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
