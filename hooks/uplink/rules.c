@@ -166,13 +166,23 @@ static int remove_iptables(const char *tag, struct error *err)
     return 0;
 }
 
+/* Nor one that nft cannot list: it is there without its part of the kernel, or its rights. */
+static bool has_table(const char *tag)
+{
+    const char *const args[] = { "nft", "list", "table", "ip", tag, NULL };
+    const struct tool list = { "nft", args };
+
+    return run(&list, "", NULL) == 0;
+}
+
 static int remove_nft(const char *tag, struct error *err)
 {
     char script[SCRIPT_MAX];
+    int ret;
 
-    /* What is not there cannot be deleted, but made. */
-    snprintf(script, sizeof(script), "table ip %s {\n}\ndelete table ip %s\n", tag, tag);
-    return run(&nft, script, err);
+    snprintf(script, sizeof(script), "delete table ip %s\n", tag);
+    ret = run(&nft, script, err);
+    return ret < 0 && has_table(tag) ? ret : 0;
 }
 
 int rules_remove(const char *tag, struct error *err)

@@ -201,6 +201,24 @@ static void test_a_machine_does_not_speak_for_others(void **state)
         0);
 }
 
+/* nft is there and its part of the kernel is not; or the container's rules never were. */
+static void test_removal_does_not_need_a_tool_that_made_nothing(void **state)
+{
+    require_root();
+    assert_int_equal(
+        shell("mount --make-rprivate / && mount -t tmpfs none /usr/local/sbin\n"
+              "cd /usr/local/sbin\n"
+              "for t in iptables-restore iptables nft; do\n"
+              "printf '#!/bin/sh\\necho Protocol not supported; exit 1\\n' >$t; chmod 755 $t\n"
+              "done\n"
+              "$U remove vmrt-1 || exit 1\n"
+              /* It lists the table, but does not delete it. */
+              "printf '#!/bin/sh\\n[ $1 = list ] || { echo busy; exit 1; }\\n' >nft\n"
+              "W=$($U remove vmrt-1 2>&1) && exit 2\n"
+              "[ \"$W\" = 'vmrt-uplink: /usr/local/sbin/nft: busy' ] || exit 3"),
+        0);
+}
+
 static void test_bad_arguments(void **state)
 {
     static const char *const rows[] = { "",
@@ -235,6 +253,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_none_is_free),
         cmocka_unit_test(test_the_link_and_the_missing_tools),
         cmocka_unit_test(test_a_machine_does_not_speak_for_others),
+        cmocka_unit_test(test_removal_does_not_need_a_tool_that_made_nothing),
         cmocka_unit_test(test_bad_arguments),
     };
 
