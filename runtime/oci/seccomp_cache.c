@@ -222,7 +222,7 @@ void seccomp_cache_write(const struct seccomp_cache *cache, const struct seccomp
                              .count = (uint32_t)program->count,
                              .flags = program->flags,
                              .length = cache->length };
-    _cleanup_free_ uint8_t *data = NULL;
+    uint8_t *data;
 
     if (cache->directory < 0 || program->count == 0)
         return;
@@ -236,4 +236,5 @@ void seccomp_cache_write(const struct seccomp_cache *cache, const struct seccomp
     remove_oldest(cache->directory);
     (void)fd_write_file_atomic(cache->directory, cache->name, data,
                                sizeof(header) + cache->length + filter, 0600);
+    free(data);
 }
