@@ -6,8 +6,8 @@
 #include <unistd.h>
 
 /*
- * Documentation/admin-guide/sysctl/vm.rst, drop_caches: 4 keeps the kernel's log free of it from then
- * on; 1 are pages, 2 inodes and names. Inodes that have pages are not dropped, so both.
+ * Documentation/admin-guide/sysctl/vm.rst, drop_caches: 4 keeps the kernel's log free of it from
+ * then on; 1 are pages, 2 inodes and names. Inodes that have pages are not dropped, so both.
  */
 static const char *const values[] = { "4", "3" };
 

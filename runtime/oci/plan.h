@@ -19,15 +19,16 @@
 #include "oci/spec.h"
 
 /*
- * Host memory that a VM needs beside the guest's own, for memory.max: vmrt-vmm and its buffers, page
- * tables, which grow with the guest, and what the host's kernel holds for each file that the guest
- * knows (a descriptor and an inode that cannot be reclaimed). At so many files the guest is told to
- * forget some, so that vmrt-vmm is never the one that is killed. Measured: docs/performance.md.
+ * Host memory that a VM needs beside the guest's own, for memory.max: vmrt-vmm and its buffers,
+ * page tables, which grow with the guest, and what the host's kernel holds for each file that the
+ * guest knows (a descriptor and an inode that cannot be reclaimed). At so many files the guest is
+ * told to forget some, so that vmrt-vmm is never the one that is killed. Measured:
+ * docs/performance.md.
  */
 #define PLAN_OVERHEAD_BYTES    (192ull << 20)
 #define PLAN_FILES_BYTES       (128ull << 20) /* of these for files */
 #define PLAN_FILE_BYTES        (3ull << 10)   /* for each file */
-#define PLAN_OVERHEAD_FRACTION 64u /* and one part in so many of the limit */
+#define PLAN_OVERHEAD_FRACTION 64u            /* and one part in so many of the limit */
 /* Virtual CPUs when nobody says how many: no more than these. */
 #define PLAN_CPUS_DEFAULT_MAX 4u
 

@@ -64,9 +64,9 @@ struct session {
     uint64_t nameless_count;              /* since the beginning */
     uint8_t secret[PROTOCOL_SECRET_SIZE]; /* valid once init was greeted */
     struct processes processes;
-    struct process *first; /* the container's; always there */
+    struct process *first;                            /* the container's; always there */
     struct process_stream resolver[RESOLVER_STREAMS]; /* stream NULL: there is none */
-    uint32_t plan_count;   /* messages of the guest plan, each answered once */
+    uint32_t plan_count; /* messages of the guest plan, each answered once */
     uint32_t plan_done;
     bool greeted, start_wanted, start_sent;
     session_answer *answer; /* of START */

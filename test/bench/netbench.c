@@ -54,7 +54,8 @@ static void serve(const char *port, void (*handle)(int fd))
 
     signal(SIGCHLD, SIG_IGN);
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(listener, 64) < 0)
+    if (bind(listener, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        listen(listener, 64) < 0)
         err(1, "listen on port %s", port);
     for (;;) {
         int fd = accept(listener, NULL, NULL);
