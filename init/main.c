@@ -27,9 +27,10 @@
 #define PLACE_SELF   "/self"
 #define PLACE_CGROUP "/sys/fs/cgroup"
 /* Made when they are wanted; the nodes in devtmpfs, since a mount table shows where they are. */
-#define PLACE_NOTIFY  "/notify"
-#define PLACE_DEVICES "/dev/.container"
-#define PLACE_SYSFS   "/sysfs"
+#define PLACE_NOTIFY   "/notify"
+#define PLACE_DEVICES  "/dev/.container"
+#define PLACE_SYSFS    "/sysfs"
+#define OPEN_FILES_MAX "1073741816" /* of one process */
 
 /* Directories the initramfs lacks; mounts, in order. */
 static const char *const boot_directories[] = {
@@ -89,6 +90,15 @@ static int boot_yield_to_workload(void)
     return sched_setscheduler(0, SCHED_BATCH | SCHED_RESET_ON_FORK, &none) < 0 ? -errno : 0;
 }
 
+/*
+ * A limit of open files may be as high here as on a host with systemd, which sets the same
+ * (systemd 240): engines there have such a limit and pass it on.
+ */
+static int boot_allow_open_files(void)
+{
+    return io_write_file(AT_FDCWD, "/proc/sys/fs/nr_open", OPEN_FILES_MAX);
+}
+
 static int boot_cgroup(void)
 {
     int fd = open(PLACE_CGROUP, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -123,6 +133,10 @@ static int boot_prepare(const char **step)
         return ret;
     *step = "scheduling";
     ret = boot_yield_to_workload();
+    if (ret < 0)
+        return ret;
+    *step = "nr_open";
+    ret = boot_allow_open_files();
     if (ret < 0)
         return ret;
     *step = "loopback interface";

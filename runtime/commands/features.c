@@ -62,7 +62,7 @@ static void put_linux(yajl_gen gen)
     json_put_bool(gen, "v1", true);
     json_put_bool(gen, "v2", true);
     json_put_bool(gen, "systemd", true);
-    json_put_bool(gen, "systemdUser", false);
+    json_put_bool(gen, "systemdUser", true);
     json_put_bool(gen, "rdma", false);
     yajl_gen_map_close(gen);
     put_seccomp(gen);

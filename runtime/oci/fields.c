@@ -37,7 +37,7 @@ static const struct field_row rows[] = {
     { "process.env", TREAT_GUEST, "VMRT_* are settings and are taken out" },
     { "process.cwd", TREAT_GUEST, "" },
     { "process.capabilities", TREAT_GUEST, "" },
-    { "process.rlimits", TREAT_GUEST, "" },
+    { "process.rlimits", TREAT_GUEST, "limits that are not named are the engine's, as with runc" },
     { "process.noNewPrivileges", TREAT_GUEST, "" },
     { "process.oomScoreAdj", TREAT_BOTH, "" },
     { "process.apparmorProfile", TREAT_IGNORED, "the guest has no AppArmor" },

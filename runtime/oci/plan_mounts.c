@@ -76,8 +76,8 @@ static const char *const proc_targets[] = {
 static const struct {
     uint32_t major, minor;
 } guest_devices[] = {
-    { 1, 3 },  { 1, 5 }, { 1, 7 },    { 1, 8 }, { 1, 9 }, /* null zero full random urandom */
-    { 1, 11 }, { 5, 0 }, { 10, 229 },                     /* kmsg tty fuse */
+    { 1, 3 },  { 1, 5 }, { 1, 7 },    { 1, 8 },    { 1, 9 }, /* null zero full random urandom */
+    { 1, 11 }, { 5, 0 }, { 10, 229 }, { 10, 200 },           /* kmsg tty fuse net/tun */
 };
 
 bool plan_guest_has_device(char type, uint64_t major, uint64_t minor)
@@ -261,7 +261,7 @@ static int bind_kernel_filesystem(struct plan_mount *mount, struct error *err)
     return 0;
 }
 
-/* A bind mount of a place that is noexec or nosuid is so as well, unless it is asked not to be. */
+/* A bind mount of a place that is noexec, nosuid or nodev is so as well, unless asked not to be. */
 static int inherit_flags(struct plan_mount *mount, uint64_t cleared, struct error *err)
 {
     struct statvfs fs;
@@ -269,7 +269,8 @@ static int inherit_flags(struct plan_mount *mount, uint64_t cleared, struct erro
 
     if (statvfs(mount->source, &fs) < 0)
         return error_set_errno(err, "%s.source: statfs %s", mount->where, mount->source);
-    flags = (fs.f_flag & ST_NOEXEC ? MS_NOEXEC : 0) | (fs.f_flag & ST_NOSUID ? MS_NOSUID : 0);
+    flags = (fs.f_flag & ST_NOEXEC ? MS_NOEXEC : 0) | (fs.f_flag & ST_NOSUID ? MS_NOSUID : 0) |
+            (fs.f_flag & ST_NODEV ? MS_NODEV : 0);
     mount->flags |= flags & ~cleared;
     return 0;
 }

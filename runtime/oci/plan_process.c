@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <linux/magic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/vfs.h>
 
 #include "lib/log.h"
@@ -58,18 +59,41 @@ static void put_identity(struct protocol_writer *writer, const struct spec_proce
     protocol_put_u64(writer, FIELD_NO_NEW_PRIVILEGES, process->no_new_privileges);
 }
 
+static void put_rlimit(struct protocol_writer *writer, unsigned int resource, uint64_t soft,
+                       uint64_t hard)
+{
+    size_t mark = protocol_open(writer, FIELD_RLIMIT);
+
+    protocol_put_u64(writer, FIELD_RESOURCE, resource);
+    protocol_put_u64(writer, FIELD_SOFT, soft);
+    protocol_put_u64(writer, FIELD_HARD, hard);
+    protocol_close(writer, mark);
+}
+
+static bool has_rlimit(const struct spec_process *process, unsigned int resource)
+{
+    for (size_t i = 0; i < process->rlimit_count; i++)
+        if (process->rlimits[i].resource == resource)
+            return true;
+    return false;
+}
+
+/*
+ * Limits that the configuration does not name are the caller's, as a process that runc starts has
+ * them: dockerd sets none and counts on its own (LimitNOFILE of its unit).
+ */
 static void put_limits(struct protocol_writer *writer, const struct spec_process *process)
 {
+    struct rlimit own;
+
     if (process->oom_score_adj != SPEC_UNSET)
         protocol_put_u64(writer, FIELD_OOM_SCORE_ADJ, (uint64_t)process->oom_score_adj);
-    for (size_t i = 0; i < process->rlimit_count; i++) {
-        size_t mark = protocol_open(writer, FIELD_RLIMIT);
-
-        protocol_put_u64(writer, FIELD_RESOURCE, process->rlimits[i].resource);
-        protocol_put_u64(writer, FIELD_SOFT, process->rlimits[i].soft);
-        protocol_put_u64(writer, FIELD_HARD, process->rlimits[i].hard);
-        protocol_close(writer, mark);
-    }
+    for (size_t i = 0; i < process->rlimit_count; i++)
+        put_rlimit(writer, process->rlimits[i].resource, process->rlimits[i].soft,
+                   process->rlimits[i].hard);
+    for (unsigned int resource = 0; resource < RLIM_NLIMITS; resource++)
+        if (!has_rlimit(process, resource) && getrlimit((__rlimit_resource_t)resource, &own) == 0)
+            put_rlimit(writer, resource, own.rlim_cur, own.rlim_max);
 }
 
 static void put_scheduling(struct protocol_writer *writer, const struct spec_process *process)

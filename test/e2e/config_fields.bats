@@ -67,6 +67,33 @@ END
     [ "$(stat -c %u:%g "$B/rootfs/new")" = 100007:200008 ]
 }
 
+@test "limits that config.json does not name are the caller's, beyond what a kernel allows at first" {
+    bundle "$B" "$(args '["sh", "-c", "cat /proc/self/limits"]') | .process.rlimits = []"
+    sysctl -qw fs.nr_open=1073741816
+    for runtime in runc vmrt; do
+        (cd "$B" && prlimit --nofile=1500000 --nproc=777:888 --memlock=4096000 --core=0 \
+            "$runtime" run fields </dev/null) >"$BATS_TEST_TMPDIR/$runtime" 2>&1
+    done
+    show "$(cat "$BATS_TEST_TMPDIR/vmrt")"
+    diff "$BATS_TEST_TMPDIR/runc" "$BATS_TEST_TMPDIR/vmrt"
+    grep -q '^Max open files *1500000 *1500000 ' "$BATS_TEST_TMPDIR/vmrt"
+}
+
+@test "a bind mount of a nodev place opens no device nodes, as with runc" {
+    local place=$BATS_TEST_TMPDIR/place
+    mkdir "$place" && mount -t tmpfs -o nodev,nosuid none "$place"
+    mknod -m 666 "$place/null" c 1 3
+    bundle "$B" "$(args '["sh", "-c", "echo x >/place/null"]')
+        | .mounts += [{destination: \"/place\", type: \"bind\", source: \"$place\", options: [\"bind\"]}]"
+    for runtime in runc vmrt; do
+        run run_in "$runtime"
+        show "$runtime: $output"
+        [[ "$output" == *'Permission denied'* ]] || failed=1
+    done
+    umount "$place"
+    [ -z "${failed:-}" ]
+}
+
 @test "scheduler, I/O priority, personality, time offsets" {
     # Field 41 of /proc/PID/stat is the policy, 19 is nice (proc(5)).
     bundle "$B" "$(args '["sh", "-c", "awk \"{print \\$41, \\$19}\" /proc/1/stat; ionice -p 1; uname -m; cut -d. -f1 /proc/uptime"]')"

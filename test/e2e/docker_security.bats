@@ -173,12 +173,17 @@ END
         drun --rm --pids-limit 15 busybox sh -c 'i=0; while [ $i -lt 30 ]; do sleep 5 & i=$((i+1)); done; echo all' 2>&1 | sed 's/.*can/can/' | sort -u
         drun --rm --ulimit nproc=77 --ulimit fsize=4096 --ulimit stack=1000000:2000000 busybox \
             sh -c 'ulimit -p; ulimit -s; ulimit -Hs; yes | head -c 10000 >/f; stat -c %s /f'
+        drun --rm --device /dev/net/tun --cap-add NET_ADMIN debian perl -e \
+            'open(my $f, "+<", "/dev/net/tun") or die $!; my $r = pack("a16 s x22", "vpn7", 1);
+            ioctl($f, 0x400454ca, $r) or die $!; print -d "/sys/class/net/vpn7" ? "a tunnel\n" : "none\n"'
         drun --rm --device /no/such/device busybox true
         drun --rm --sysctl kernel.nosuch=1 busybox true
         drun --rm --sysctl vm.swappiness=1 busybox true
     }
+    [ -e /dev/net/tun ] || { mkdir -p /dev/net && mknod /dev/net/tun c 10 200; }
     each flags
     output_has 'character special file 1,3'
+    output_has 'a tunnel'
     output_has "can't fork"
 }
 

@@ -5,6 +5,7 @@
 #include <linux/sched/types.h>
 #include <linux/sched.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 
 /* A window on the fields of the guest's message. */
 static struct protocol_reader orders(const struct world *world)
@@ -170,6 +171,44 @@ static void test_pids_and_notification(void **state)
     world_release(world);
 }
 
+/* The soft limit of @resource in the process of the guest plan, the last one given; or UINT64_MAX.
+ */
+static uint64_t rlimit_of(struct world *world, unsigned int resource, size_t *times)
+{
+    uint64_t soft = UINT64_MAX;
+    struct protocol_field field;
+
+    *times = 0;
+    for (size_t i = 0; find(orders(world), FIELD_RLIMIT, i, &field); i++) {
+        struct protocol_reader limit = group(world, FIELD_RLIMIT, i);
+
+        if (number(limit, FIELD_RESOURCE) != resource)
+            continue;
+        soft = number(limit, FIELD_SOFT);
+        (*times)++;
+    }
+    return soft;
+}
+
+static void test_limits_that_are_not_named_are_the_callers(void **state)
+{
+    struct world *world = *state;
+    struct rlimit before, changed;
+    size_t times;
+
+    assert_int_equal(getrlimit(RLIMIT_SIGPENDING, &before), 0);
+    changed = (struct rlimit) { 43, before.rlim_max };
+    assert_int_equal(prlimit(0, RLIMIT_SIGPENDING, &changed, NULL), 0);
+    world_accepts(world, "\"rlimits\":[{\"type\":\"RLIMIT_NOFILE\",\"soft\":5,\"hard\":6}]", NULL,
+                  NULL);
+    assert_int_equal(setrlimit(RLIMIT_SIGPENDING, &before), 0);
+    assert_int_equal(rlimit_of(world, RLIMIT_SIGPENDING, &times), 43);
+    assert_int_equal(times, 1);
+    assert_int_equal(rlimit_of(world, RLIMIT_NOFILE, &times), 5);
+    assert_int_equal(times, 1);
+    world_release(world);
+}
+
 static void test_seccomp_holds_for_every_process(void **state)
 {
     struct world *world = *state;
@@ -322,6 +361,7 @@ int main(void)
         TEST(test_scheduling),
         TEST(test_user_and_time_namespaces),
         TEST(test_pids_and_notification),
+        TEST(test_limits_that_are_not_named_are_the_callers),
         TEST(test_seccomp_holds_for_every_process),
         TEST(test_mount_options_of_the_whole_tree),
         TEST(test_tmpfs_filled_from_below),
