@@ -28,6 +28,18 @@ teardown() {
     [ "$(cat "$(buildah mount "$name")/made")" = made ]
 }
 
+@test "buildah run: the network of buildah's own" {
+    local name
+    name=$(buildah from localhost/busybox)
+    with_network() {
+        buildah run --runtime "$(command -v "$runtime")" --isolation oci "$name" -- \
+            sh -c 'ip route | sed "s/  *src.*//"; cat /etc/resolv.conf; ping -c 1 -W 20 "$(ip route | sed -n "s/^default via \([^ ]*\) .*/\1/p")" | grep received'
+    }
+    each with_network
+    output_has 'default via'
+    output_has '1 packets received'
+}
+
 @test "buildah bud: RUN in an image of one's own, from scratch and from busybox" {
     cp /bin/busybox "$B/busybox"
     cat >"$B/Containerfile" <<'END'

@@ -189,6 +189,9 @@ END
         "$runtime" resume direct
         echo "status $?"
         "$runtime" state direct | jq -r .status
+        # The pause was some seconds long, and the clocks went on.
+        local behind=$(($(date +%s) - $("$runtime" exec direct date +%s)))
+        [ "${behind#-}" -le 2 ] || echo "the clock is $behind s behind after resume"
         "$runtime" exec direct true
         "$runtime" events --stats direct | jq -c '[.type, .id, (.data | keys | map(select(. == "cpu" or . == "memory" or . == "pids" or . == "blkio"))),
             (.data.cpu.usage.total > 0), (.data.memory.usage.usage > 0), (.data.pids.current > 0), .data.pids.limit]'
