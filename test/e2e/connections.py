@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Connections to a web server: in a row, side by side, and a storm that it need not survive well.
 
-connections.py HOST PORT: fails when one of the first two kinds gets no answer; says how long each
-took. The storm opens sockets without waiting for any, and drops them.
+connections.py HOST PORT KIND...: sequential, parallel, storm; fails when one of the first two kinds
+gets no answer; says how long each took. The storm opens sockets without waiting for any, and drops
+them.
 """
 import selectors
 import socket
@@ -74,9 +75,8 @@ def main():
 
     resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
     address = (sys.argv[1], int(sys.argv[2]))
-    sequential(address)
-    parallel(address)
-    storm(address)
+    for kind in sys.argv[3:]:
+        {"sequential": sequential, "parallel": parallel, "storm": storm}[kind](address)
 
 
 if __name__ == "__main__":

@@ -68,13 +68,16 @@ asks() { named --rm debian python3 /dns/dns_client.py "$@"; }
     [ "${lines[2]}" = "udp www.lab.test A: NOERROR 10.91.0.1" ]
 }
 
-@test "a network that is connected later brings its names" {
+@test "a network that is connected later brings its names and its traffic" {
     docker run -d --name vmrt-a --runtime="$RUNTIME" busybox sleep 1000
     run docker exec vmrt-a grep -c 127.0.0.11 /etc/resolv.conf
     [ "$output" = 0 ]
     docker network connect vmrt-names vmrt-a
     found() { docker exec vmrt-a nslookup vmrt-peer | grep -q 'Address: 10.91.0.77'; }
     wait_for 60 found
+    run docker exec vmrt-a wget -qO- -T 60 http://vmrt-peer/f
+    show "$output"
+    [ "$output" = from-runc ]
 }
 
 @test "a download by name from a server in another network, through its published port" {

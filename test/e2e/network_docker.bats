@@ -1,5 +1,5 @@
-# Docker's networks: what a container sees, who reaches it, what is published. Names (127.0.0.11)
-# are network_dns.bats' business.
+# Docker's networks: what a container sees and who reaches it. Names (127.0.0.11) are
+# network_dns.bats' business, published ports network_published.bats'.
 load engines
 load networks
 
@@ -24,10 +24,7 @@ setup_file() {
         vmrt-ipvlan3 >/dev/null
 }
 
-teardown() {
-    [ -z "${TCPDUMP:-}" ] || kill "$TCPDUMP" 2>/dev/null || true
-    remove vmrt-net vmrt-peer vmrt-many
-}
+teardown() { remove vmrt-net vmrt-peer vmrt-many; }
 
 teardown_file() {
     docker network rm vmrt-user vmrt-internal vmrt-macvlan vmrt-ipvlan vmrt-ipvlan3 >/dev/null
@@ -105,65 +102,9 @@ come_and_go() {
     output_has 'no way out'
 }
 
-@test "nginx with a file of 100 MB, published over TCP and UDP, IPv4 and IPv6, hairpin, checksums, 3000 connections and a storm" {
-    local dir=/srv/vmrt-nginx address sum peer
-    mkdir -p $dir/w
-    # nginx of the lab itself, whose files are shared read-only.
-    cat >$dir/nginx.conf <<'END'
-daemon off; pid /srv/vmrt-nginx/w/pid; error_log stderr; user root; worker_processes 1;
-events { worker_connections 4096; }
-http { access_log off; sendfile on; server { listen 80 backlog=4096; listen [::]:80; root /srv/vmrt-nginx/www; } }
-END
-    mkdir -p $dir/www
-    head -c 100000000 /dev/urandom >$dir/www/f
-    sum=$(md5sum <$dir/www/f)
-    echo small >$dir/www/small
-    docker run -d --name vmrt-net --runtime="$RUNTIME" --network vmrt-user --ip 172.30.0.7 --ip6 fd30::7 \
-        -p 8099:80 -p 8053:7/udp -v /:/host:ro -v $dir/w:/host$dir/w --tmpfs /host/var/lib/nginx \
-        busybox sh -c 'chroot /host socat UDP-LISTEN:7,fork PIPE & exec chroot /host nginx -e stderr -c /srv/vmrt-nginx/nginx.conf' >/dev/null
-    wait_for 60 curl -sSf -m 5 -o /dev/null http://172.30.0.7/small
-    # The host by the container's address and by the published port, each in both families.
-    for address in 172.30.0.7 '[fd30::7]' 127.0.0.1:8099 192.0.2.2:8099 '[::1]:8099'; do
-        [ "$(curl -g -sSf -m 20 "http://$address/small")" = small ]
-    done
-    # Somebody outside, whom tcpdump watches: what leaves the host has its checksums.
-    ethtool -K eth0 tx off >/dev/null
-    ip netns exec world tcpdump -l --immediate-mode -i eth0 -nn -vv -s 0 'src host 192.0.2.2 and (port 8099 or port 8053)' \
-        >"$BATS_TEST_TMPDIR/dump" 2>"$BATS_TEST_TMPDIR/dump.err" 3>&- &
-    TCPDUMP=$!
-    wait_for 20 grep -q 'listening on' "$BATS_TEST_TMPDIR/dump.err"
-    [ "$(world curl -sS -m 60 http://192.0.2.2:8099/small)" = small ]
-    [ "$(world python3 -c 'import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(20)
-s.sendto(b"question", ("192.0.2.2", 8053)); print(s.recv(99).decode())')" = question ]
-    summed() {
-        [ "$(grep -cE 'cksum 0x[0-9a-f]+ \(correct\)|udp sum ok' "$BATS_TEST_TMPDIR/dump")" -ge 4 ]
-    }
-    wait_for 10 summed || show "$(cat "$BATS_TEST_TMPDIR/dump")"
-    kill $TCPDUMP
-    wait $TCPDUMP || true
-    TCPDUMP=
-    ethtool -K eth0 tx on >/dev/null
-    summed
-    ! grep -E 'incorrect|bad' "$BATS_TEST_TMPDIR/dump"
-    [ "$(world curl -sS -m 200 http://192.0.2.2:8099/f | md5sum)" = "$sum" ]
-    [ "$(world curl -g -sS -m 20 'http://[2001:db8::2]:8099/small')" = small ]
-    # Hairpin.
-    docker exec vmrt-net wget -q -O - http://192.0.2.2:8099/small | grep -qx small
-    for peer in "${RUNTIMES[@]}"; do
-        run docker run --rm --runtime="$peer" --network vmrt-user busybox sh -c \
-            'wget -q -O - http://172.30.0.7/f | md5sum; wget -q -O - "http://[fd30::7]/small"'
-        show "$output"
-        [ "$output" = "$sum"$'  -\nsmall' ]
-    done
-    # Many connections, one after the other and side by side, then more than anybody can serve.
-    python3 "$BATS_TEST_DIRNAME/connections.py" 172.30.0.7 80 >&2
-    [ "$(curl -sS -m 60 http://172.30.0.7/small)" = small ]
-    [ "$(docker exec vmrt-net echo alive)" = alive ]
-}
-
 linked() {
-    docker run -d --name vmrt-peer --runtime="$runtime" --hostname peer busybox httpd -f >/dev/null
-    docker run --rm --runtime="$runtime" --link vmrt-peer:server -e A=1 --dns 192.0.2.54 --hostname me busybox \
+    docker run -d --name vmrt-peer --runtime="$runtime" --hostname peer --expose 80 busybox httpd -f >/dev/null
+    docker run --rm --name vmrt-net --runtime="$runtime" --link vmrt-peer:server -e A=1 --dns 192.0.2.54 --hostname me busybox \
         sh -c 'env | grep SERVER | sort; cat /etc/hosts /etc/resolv.conf; ping -c 1 -W 20 server >/dev/null && echo pong
                wget -O /dev/null http://server/ 2>&1 | grep -o 404'
     docker rm -f vmrt-peer >/dev/null
@@ -173,5 +114,6 @@ linked() {
     SHOW=1 each linked
     output_has pong
     output_has 404
+    output_has SERVER_PORT_80_TCP_ADDR=172.17.0.
     output_has 'nameserver 192.0.2.54'
 }

@@ -1,0 +1,98 @@
+# A server in a container, nginx, whose ports Docker publishes: who reaches it, whether what it sends
+# is intact, how many connections it bears. One container serves all tests.
+load engines
+load networks
+
+served=/srv/vmrt-nginx
+
+setup_file() {
+    engines_up
+    docker network create --ipv6 --subnet 172.30.0.0/24 --subnet fd30::/64 vmrt-user >/dev/null
+    mkdir -p $served/www $served/w
+    head -c 100000000 /dev/urandom >$served/www/large
+    head -c 10000000 $served/www/large >$served/www/middle
+    echo small >$served/www/small
+    cat >$served/nginx.conf <<'END'
+daemon off; pid /srv/vmrt-nginx/w/pid; error_log stderr; user root; worker_processes 1;
+events { worker_connections 4096; }
+http { access_log off; sendfile on; server { listen 80 backlog=4096; listen [::]:80; root /srv/vmrt-nginx/www; } }
+END
+    # nginx and socat are the lab's own, whose files are shared read-only.
+    docker run -d --name vmrt-net --runtime="$RUNTIME" --network vmrt-user --ip 172.30.0.7 --ip6 fd30::7 \
+        -p 8099:80 -p 8053:7/udp -v /:/host:ro -v $served/w:/host$served/w --tmpfs /host/var/lib/nginx \
+        busybox sh -c 'chroot /host socat UDP-LISTEN:7,fork PIPE &
+            exec chroot /host nginx -e stderr -c /srv/vmrt-nginx/nginx.conf' >/dev/null
+    wait_for 60 curl -sSf -m 5 -o /dev/null http://172.30.0.7/small
+}
+
+teardown() {
+    [ -z "${TCPDUMP:-}" ] || kill "$TCPDUMP" 2>/dev/null || true
+}
+
+teardown_file() {
+    remove vmrt-net
+    docker network rm vmrt-user >/dev/null
+}
+
+# md5sum's first word of stdin.
+sum() { md5sum | cut -d ' ' -f 1; }
+
+@test "reached at the container's address and at published ports, IPv4 and IPv6, by the host, the world and itself" {
+    local address
+    for address in 172.30.0.7 '[fd30::7]' 127.0.0.1:8099 192.0.2.2:8099 '[::1]:8099'; do
+        [ "$(curl -g -sSf -m 20 "http://$address/small")" = small ]
+    done
+    [ "$(world curl -sS -m 20 http://192.0.2.2:8099/small)" = small ]
+    [ "$(world curl -g -sS -m 20 'http://[2001:db8::2]:8099/small')" = small ]
+    # Hairpin.
+    [ "$(docker exec vmrt-net wget -q -O - http://192.0.2.2:8099/small)" = small ]
+}
+
+@test "what leaves the host has its checksums, TCP and UDP" {
+    # The packets of somebody outside; the veth computes them no longer.
+    local dump=$BATS_TEST_TMPDIR/dump
+    ethtool -K eth0 tx off >/dev/null
+    ip netns exec world tcpdump -l --immediate-mode -i eth0 -nn -vv -s 0 \
+        'src host 192.0.2.2 and (port 8099 or port 8053)' >"$dump" 2>"$dump.err" 3>&- &
+    TCPDUMP=$!
+    wait_for 20 grep -q 'listening on' "$dump.err"
+    [ "$(world curl -sS -m 60 http://192.0.2.2:8099/small)" = small ]
+    [ "$(world python3 -c 'import socket; s = socket.socket(type=socket.SOCK_DGRAM); s.settimeout(20)
+s.sendto(b"question", ("192.0.2.2", 8053)); print(s.recv(99).decode())')" = question ]
+    tcp_summed() { [ "$(grep -cE 'cksum 0x[0-9a-f]+ \(correct\)' "$dump")" -ge 3 ]; }
+    udp_summed() { grep -q 'udp sum ok' "$dump"; }
+    wait_for 10 tcp_summed && wait_for 10 udp_summed || show "$(cat "$dump")"
+    kill $TCPDUMP
+    wait $TCPDUMP || true
+    TCPDUMP=
+    ethtool -K eth0 tx on >/dev/null
+    tcp_summed
+    udp_summed
+    run ! grep -E 'incorrect|bad' "$dump"
+}
+
+@test "a file of 100 MB, intact, through the published port" {
+    [ "$(world curl -sS -m 280 http://192.0.2.2:8099/large | sum)" = "$(sum <$served/www/large)" ]
+}
+
+# 10 MB: here the receiver's machine is at work as well.
+@test "a file of 10 MB, intact, in a container of runc and in one of its own runtime" {
+    local peer
+    for peer in "${RUNTIMES[@]}"; do
+        run docker run --rm --runtime="$peer" --network vmrt-user busybox sh -c \
+            'wget -q -O - http://172.30.0.7/middle | md5sum; wget -q -O - "http://[fd30::7]/small"'
+        show "$peer: $output"
+        [ "$output" = "$(sum <$served/www/middle)"$'  -\nsmall' ]
+    done
+}
+
+# One after the other is a tenth of a second each where the processor is emulated.
+@test "1000 connections in a row" {
+    python3 "$BATS_TEST_DIRNAME/connections.py" 172.30.0.7 80 sequential >&2
+}
+
+@test "2000 connections side by side, then a storm that nobody can serve" {
+    python3 "$BATS_TEST_DIRNAME/connections.py" 172.30.0.7 80 parallel storm >&2
+    [ "$(curl -sS -m 60 http://172.30.0.7/small)" = small ]
+    [ "$(docker exec vmrt-net echo alive)" = alive ]
+}
