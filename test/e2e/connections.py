@@ -57,8 +57,8 @@ def parallel(address):
                 peer.send(REQUEST)
     for peer in peers:
         peer.setblocking(True)
-        if not peer.recv(4096).startswith(b"HTTP/1.1 200"):
-            sys.exit("a wrong answer")
+        if not (answer := peer.recv(4096)).startswith(b"HTTP/1.1 200"):
+            sys.exit(f"a wrong answer: {answer!r}")
         peer.close()
     say("side by side", PARALLEL, begin)
 

@@ -75,7 +75,7 @@ asks() { named --rm debian python3 /dns/dns_client.py "$@"; }
     docker network connect vmrt-names vmrt-a
     found() { docker exec vmrt-a nslookup vmrt-peer | grep -q 'Address: 10.91.0.77'; }
     wait_for 60 found
-    run docker exec vmrt-a wget -qO- -T 60 http://vmrt-peer/f
+    run docker exec vmrt-a wget -qO- http://vmrt-peer/f
     show "$output"
     [ "$output" = from-runc ]
 }
