@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 
-SEQUENTIAL, PARALLEL, STORM, LIMIT = 1000, 2000, 4000, 120
+SEQUENTIAL, PARALLEL, STORM, LIMIT = 1000, 500, 4000, 120
 REQUEST = b"GET /small HTTP/1.0\r\n\r\n"
 
 
