@@ -20,6 +20,8 @@
 
 #define KILL_TIMEOUT_MS    10000
 #define REQUEST_TIMEOUT_MS 10000
+/* Killing does not wait for a vmrt-vmm that does not answer. */
+#define PARTING_TIMEOUT_MS 1200
 
 /* Runs hooks of the config.json that was kept at create. */
 static int run_kept_hooks(const struct container *container, enum spec_hook_kind kind,
@@ -138,6 +140,16 @@ int lifecycle_resume(const struct container *container, struct error *err)
     return ask(container, &request, "resume", err);
 }
 
+/* So that no engine hears of the container's end before that of its further processes. */
+static void part(const struct container *container)
+{
+    struct protocol_writer request = { 0 };
+    struct control_answer answer;
+
+    protocol_begin(&request, CONTROL_PARTING, 0, 0);
+    (void)control_ask(container->directory, &request, PARTING_TIMEOUT_MS, &answer);
+}
+
 int lifecycle_signal(const struct container *container, int number, bool all, struct error *err)
 {
     _cleanup_close_ int fd = process_open((pid_t)container->pid, container->start_time);
@@ -151,6 +163,7 @@ int lifecycle_signal(const struct container *container, int number, bool all, st
         return error_set(err, EINVAL, "unable to signal init: invalid argument");
     if (number != SIGKILL)
         return signal_guest(container, number, all, err);
+    part(container);
     /* Every process of the container goes with the machine, whatever the guest thinks of it. */
     if (syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) < 0)
         return error_set(err, errno, "container not running");

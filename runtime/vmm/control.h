@@ -53,6 +53,8 @@ enum control_type {
      * CONTROL_NETWORK.
      */
     CONTROL_RESOLVER = 75,
+    /* The machine will be killed now: ends the proxies first, answered when they have gone. */
+    CONTROL_PARTING = 76,
 };
 
 #endif

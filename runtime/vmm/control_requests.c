@@ -166,6 +166,12 @@ static void handle_resume(struct client *client, struct packet *packet)
     control_done(client, packet->header.sequence);
 }
 
+static void handle_parting(struct client *client, struct packet *packet)
+{
+    control_server_part(client->server);
+    control_done(client, packet->header.sequence);
+}
+
 /* Whose request may come while one before it is still being answered, or from a proxy. */
 enum { ALONE, ANY_TIME };
 
@@ -178,6 +184,7 @@ static const struct {
     { CONTROL_SIGNAL, ANY_TIME, handle_signal },
     { CONTROL_RESIZE, ANY_TIME, handle_resize },
     { CONTROL_RESUME, ANY_TIME, handle_resume },
+    { CONTROL_PARTING, ALONE, handle_parting },
     { CONTROL_START, ALONE, handle_start },
     { CONTROL_EXEC, ALONE, control_handle_exec },
     { CONTROL_PAUSE, ALONE, handle_pause },

@@ -2,11 +2,13 @@
 #include "vmm/control_server.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "vmm/control_internal.h"
@@ -15,6 +17,8 @@
 #define CLIENTS_MAX 1024u
 /* How long until accept4(2) is tried again when this process has no descriptor left, ns. */
 #define ACCEPT_RETRY 100000000
+/* How long the end waits for proxies, ms. */
+#define PARTING_MS 1000
 
 /* ---- clients ---- */
 
@@ -199,6 +203,42 @@ static void handle_listen(void *context, int fd, uint32_t events)
     client->next = server->clients;
     server->clients = client;
     server->client_count++;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* Whether nothing more comes from the client; what it still had to say is past. */
+static bool has_hung_up(int fd)
+{
+    uint8_t ignored[64];
+    ssize_t n;
+
+    while ((n = recv(fd, ignored, sizeof(ignored), MSG_DONTWAIT)) > 0)
+        ;
+    return n == 0 || (errno != EAGAIN && errno != EINTR);
+}
+
+void control_server_part(struct control_server *server)
+{
+    const int64_t deadline = now_ms() + PARTING_MS;
+
+    for (const struct client *client = server->clients; client; client = client->next)
+        if (client->process && client->fd >= 0)
+            shutdown(client->fd, SHUT_WR);
+    for (const struct client *client = server->clients; client; client = client->next) {
+        struct pollfd polled = { .fd = client->fd, .events = POLLIN };
+        int64_t left;
+
+        while (client->process && client->fd >= 0 && !has_hung_up(client->fd) &&
+               (left = deadline - now_ms()) > 0)
+            poll(&polled, 1, (int)left);
+    }
 }
 
 int control_server_create(struct control_server **out, const struct control_config *config,

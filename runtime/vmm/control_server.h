@@ -33,6 +33,15 @@ int control_server_create(struct control_server **server, const struct control_c
 /* For tests: closes all connections and frees everything. */
 void control_server_destroy(struct control_server *server);
 
+/**
+ * control_server_part() - let the proxies end before this process does.
+ *
+ * Engines forget a container at its end, and with it the ends of its further processes that come
+ * later: with runc there are none, because the kernel ends all of a PID namespace before its first
+ * process (pid_namespaces(7)). Waits until they have hung up, a second at most.
+ */
+void control_server_part(struct control_server *server);
+
 /* No vCPU runs any more. */
 void control_server_paused(struct control_server *server);
 

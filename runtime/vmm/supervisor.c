@@ -374,6 +374,8 @@ int supervisor_run(struct vm_plan *plan, struct error *err)
         return SESSION_STATUS_FAILED;
     }
     print_exits(s, "exits in all:\n");
+    if (s->control)
+        control_server_part(s->control);
     if (session_out_of_memory(s->session))
         exhaust_memory(plan->exhaust_mib);
     /* Threads may still be running the guest: the process ends as a whole, without tidying up. */

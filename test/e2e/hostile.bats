@@ -135,8 +135,11 @@ EOF
         /proc/* | /sys/* | /[0-9]*/fd) show "$fd: $(readlink "$fd")"; false ;;
         esac
     done
-    # Its own mount namespace has the container's files and nothing else.
-    run ! grep -E ' - (proc|sysfs|devtmpfs|cgroup2?|securityfs) ' "/proc/$pid/mountinfo"
+    # Its own mount namespace has the container's files, and of the kernel's only what podman top
+    # reads: single files about itself, which cannot be written.
+    grep -E ' - (proc|sysfs|devtmpfs|cgroup2?|securityfs) ' "/proc/$pid/mountinfo" >"$B/mounts" || true
+    show "$(cat "$B/mounts")"
+    run ! grep -vE "^[0-9 :]+ (/$pid/(stat|status|cmdline)|/stat) /[^ ]* ro,[^ ]* .* - proc " "$B/mounts"
 }
 
 @test "a message of the guest cannot drive the engine's terminal" {

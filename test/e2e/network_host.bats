@@ -73,8 +73,9 @@ host_bundle() {
     host_bundle "$BATS_TEST_TMPDIR/a" "$(args '["sh", "-c", "ip -o -4 addr show eth0; exec sleep 1000"]')"
     cp -a "$BATS_TEST_TMPDIR/a" "$BATS_TEST_TMPDIR/b"
     vmrt run --detach --bundle "$BATS_TEST_TMPDIR/a" host-a >"$BATS_TEST_TMPDIR/a.out" 2>&1 </dev/null &
+    local first=$!
     vmrt run --detach --bundle "$BATS_TEST_TMPDIR/b" host-b >"$BATS_TEST_TMPDIR/b.out" 2>&1 </dev/null
-    wait
+    wait "$first"
     [ "$(sysctl -n net.ipv4.ip_forward)" = 1 ]
     grep -q 'net.ipv4.ip_forward was 0 and is 1 now' "$BATS_TEST_TMPDIR"/[ab].out
     wait_for 20 grep -q inet "$BATS_TEST_TMPDIR/a.out"

@@ -1,4 +1,7 @@
 /* Further processes: their descriptors, their streams, their ends, and those of their proxies. */
+#include <pthread.h>
+#include <time.h>
+
 #include "control_proxy.h"
 
 /* ---- the ordinary life of one ---- */
@@ -391,6 +394,58 @@ static void test_end_waits_a_moment_for_readers(void **state)
     proxy_end(&stuck);
 }
 
+static double seconds(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void *hang_up_when_told(void *context)
+{
+    const struct timespec moment = { .tv_nsec = 200000000 };
+    const struct proxy *proxy = context;
+    char byte;
+
+    assert_int_equal(recv(proxy->fd, &byte, 1, 0), 0);
+    nanosleep(&moment, NULL);
+    shutdown(proxy->fd, SHUT_RDWR);
+    return NULL;
+}
+
+/* docker exec hung for ever when its process ended after the container had. */
+static void test_the_end_waits_for_proxies(void **state)
+{
+    struct world *w = *state;
+    struct proxy proxy;
+    pthread_t thread;
+    double begin;
+
+    control_start(w);
+    proxy_run(w, &proxy);
+    assert_int_equal(pthread_create(&thread, NULL, hang_up_when_told, &proxy), 0);
+    begin = seconds();
+    control_server_part(server);
+    assert_true(seconds() - begin > 0.15 && seconds() - begin < 0.9);
+    pthread_join(thread, NULL);
+    proxy_end(&proxy);
+}
+
+static void test_the_end_does_not_wait_for_ever(void **state)
+{
+    struct world *w = *state;
+    struct proxy proxy;
+    double begin;
+
+    control_start(w);
+    proxy_run(w, &proxy);
+    begin = seconds();
+    control_server_part(server);
+    assert_true(seconds() - begin > 0.9 && seconds() - begin < 5);
+    proxy_end(&proxy);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, control_setup, control_teardown)
 
 int main(void)
@@ -409,6 +464,8 @@ int main(void)
         TEST(test_descriptors_beyond_stdio_that_do_not_fit),
         TEST(test_container_ends_under_its_processes),
         TEST(test_end_waits_a_moment_for_readers),
+        TEST(test_the_end_waits_for_proxies),
+        TEST(test_the_end_does_not_wait_for_ever),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
