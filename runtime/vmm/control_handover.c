@@ -67,6 +67,7 @@ void control_handle_exec(struct client *client, struct packet *packet)
         return;
     }
     exec.message = message;
+    client->proxy = true;
     control_begin(client, packet);
     fd_close(&packet->fds[0]);
     packet->fd_count = 0;

@@ -18,6 +18,7 @@ struct client {
     uint16_t asked;    /* type of the request that is being answered; 0: none */
     uint32_t sequence; /* of it */
     uint32_t process;  /* a proxy's; 0: not a proxy */
+    bool proxy;        /* is or was one: process is 0 once that has ended */
     struct client *next;
 };
 

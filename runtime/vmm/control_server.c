@@ -229,13 +229,13 @@ void control_server_part(struct control_server *server)
     const int64_t deadline = now_ms() + PARTING_MS;
 
     for (const struct client *client = server->clients; client; client = client->next)
-        if (client->process && client->fd >= 0)
+        if (client->proxy && client->fd >= 0)
             shutdown(client->fd, SHUT_WR);
     for (const struct client *client = server->clients; client; client = client->next) {
         struct pollfd polled = { .fd = client->fd, .events = POLLIN };
         int64_t left;
 
-        while (client->process && client->fd >= 0 && !has_hung_up(client->fd) &&
+        while (client->proxy && client->fd >= 0 && !has_hung_up(client->fd) &&
                (left = deadline - now_ms()) > 0)
             poll(&polled, 1, (int)left);
     }

@@ -432,6 +432,7 @@ static void test_the_end_waits_for_proxies(void **state)
     proxy_end(&proxy);
 }
 
+/* Nor for one whose process has ended already, which is about to pass on its status. */
 static void test_the_end_does_not_wait_for_ever(void **state)
 {
     struct world *w = *state;
@@ -440,6 +441,8 @@ static void test_the_end_does_not_wait_for_ever(void **state)
 
     control_start(w);
     proxy_run(w, &proxy);
+    init_reports_exit(w, 0, proxy.process, 9);
+    assert_int_equal(exited(proxy.fd), 9);
     begin = seconds();
     control_server_part(server);
     assert_true(seconds() - begin > 0.9 && seconds() - begin < 5);
