@@ -21,6 +21,7 @@
 #include "vmm/sandbox.h"
 #include "vmm/standalone.h"
 #include "vmm/supervisor_internal.h"
+#include "vmm/virtio/net.h"
 
 /*
  * Passed on to the workload. Not among them: what a fault of this process raises, what it makes use
@@ -74,6 +75,7 @@ static void *net_main(void *context)
     static atomic_uint next;
     struct supervisor *s = context;
 
+    net_worker_setup();
     enter_sandbox(SANDBOX_NET);
     sem_post(&thread_sandboxed);
     nics_serve(s->nics, atomic_fetch_add(&next, 1));
