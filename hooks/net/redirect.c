@@ -7,9 +7,10 @@
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
-#include <linux/tc_act/tc_mirred.h>
 #include <stdio.h>
 #include <string.h>
+
+#include "mirred.h"
 
 #define INGRESS TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
 
@@ -81,7 +82,23 @@ static const struct filter link_filters[] = {
     { 3, ETH_P_IPV6, TO_HOST, 2, { IPV6_NEXT(6), ANSWER_AT(40) } },
     { 9, ETH_P_ALL, TO_PEER, 0, { { 0 } } },
 };
+/*
+ * What the guest sends. It has no socket for the answers that the engine asked for, and would tell
+ * the name server so: the namespace's stack, where these end, ignores frames to another's address.
+ */
 static const struct filter tap_filters[] = {
+    /* Type 3, code 3: port unreachable (RFC 792), with the answer's headers behind it */
+    { 1,
+      ETH_P_IP,
+      TO_HOST,
+      4,
+      { IPV4_PLAIN, IPV4_PROTOCOL(1), { 20, 0x0303u << 16, 0xffff0000 }, ANSWER_AT(48) } },
+    /* Type 1, code 4 (RFC 4443 §3.1) */
+    { 2,
+      ETH_P_IPV6,
+      TO_HOST,
+      3,
+      { IPV6_NEXT(58), { 40, 0x0104u << 16, 0xffff0000 }, ANSWER_AT(88) } },
     { 9, ETH_P_ALL, TO_PEER, 0, { { 0 } } },
 };
 
@@ -120,27 +137,6 @@ static struct nl_msg *filter_message(int type, int flags, int link, unsigned int
     return kernel_message(type, flags, &tc, sizeof(tc));
 }
 
-static int put_mirred(struct nl_msg *message, enum verdict verdict, int peer)
-{
-    const struct tc_mirred mirred = {
-        .action = verdict == TO_PEER ? TC_ACT_STOLEN : TC_ACT_OK,
-        .eaction = verdict == TO_PEER ? TCA_EGRESS_REDIR : TCA_EGRESS_MIRROR,
-        .ifindex = (uint32_t)peer,
-    };
-    struct nlattr *actions = nla_nest_start(message, TCA_U32_ACT);
-    struct nlattr *action = actions ? nla_nest_start(message, 1) : NULL;
-    struct nlattr *options;
-
-    if (!action || nla_put_string(message, TCA_ACT_KIND, "mirred") < 0 ||
-        !(options = nla_nest_start(message, TCA_ACT_OPTIONS)) ||
-        nla_put(message, TCA_MIRRED_PARMS, sizeof(mirred), &mirred) < 0)
-        return -EMSGSIZE;
-    nla_nest_end(message, options);
-    nla_nest_end(message, action);
-    nla_nest_end(message, actions);
-    return 0;
-}
-
 static int put_u32(struct nl_msg *message, const struct filter *filter, int peer)
 {
     struct {
@@ -161,7 +157,7 @@ static int put_u32(struct nl_msg *message, const struct filter *filter, int peer
         return -EMSGSIZE;
     /* Without an action the verdict is TC_ACT_OK: on with the host's stack. */
     if (filter->verdict != TO_HOST)
-        ret = put_mirred(message, filter->verdict, peer);
+        ret = mirred_put(message, filter->verdict == TO_PEER, peer);
     nla_nest_end(message, options);
     return ret;
 }

@@ -7,10 +7,11 @@
 #include <linux/pkt_cls.h>
 #include <linux/pkt_sched.h>
 #include <linux/rtnetlink.h>
-#include <linux/tc_act/tc_mirred.h>
 #include <netinet/ip.h>
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "hooks/net/mirred.h"
 
 /* Asked in this order; nothing of others is on a link that was just made. */
 enum { PRIORITY_ADDRESS = 1, PRIORITY_ARP, PRIORITY_REST };
@@ -32,29 +33,10 @@ static int add_qdisc(struct kernel *kernel, int index)
 }
 
 /*
- * Back to where it came from. The action made for dropping is CONFIG_NET_ACT_GACT, which not every
- * kernel has that can redirect; vmrt-net needs this one anyway.
+ * @sender: of IPv4, host byte order; 0: any frame of the protocol. @pass: up the host's stack;
+ * otherwise back to where it came from. The action made for dropping is CONFIG_NET_ACT_GACT, which
+ * not every kernel has that can redirect; vmrt-net needs that one anyway.
  */
-static int put_return(struct nl_msg *message, int index)
-{
-    const struct tc_mirred mirred = { .action = TC_ACT_STOLEN,
-                                      .eaction = TCA_EGRESS_REDIR,
-                                      .ifindex = (uint32_t)index };
-    struct nlattr *actions = nla_nest_start(message, TCA_U32_ACT);
-    struct nlattr *action = actions ? nla_nest_start(message, 1) : NULL;
-    struct nlattr *options;
-
-    if (!action || nla_put_string(message, TCA_ACT_KIND, "mirred") < 0 ||
-        !(options = nla_nest_start(message, TCA_ACT_OPTIONS)) ||
-        nla_put(message, TCA_MIRRED_PARMS, sizeof(mirred), &mirred) < 0)
-        return -ENOMEM;
-    nla_nest_end(message, options);
-    nla_nest_end(message, action);
-    nla_nest_end(message, actions);
-    return 0;
-}
-
-/* @sender: of IPv4, host byte order; 0: any frame of the protocol. @pass: up the host's stack. */
 static int put_filter(struct nl_msg *message, int index, uint32_t sender, bool pass)
 {
     const struct {
@@ -73,7 +55,7 @@ static int put_filter(struct nl_msg *message, int index, uint32_t sender, bool p
         nla_put(message, TCA_U32_SEL, (int)size, &match) < 0)
         return -ENOMEM;
     /* Without an action the verdict is TC_ACT_OK. */
-    ret = pass ? 0 : put_return(message, index);
+    ret = pass ? 0 : mirred_put(message, true, index);
     nla_nest_end(message, options);
     return ret;
 }

@@ -6,11 +6,15 @@
 
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
 #include <linux/virtio_net.h>
+#include <net/if.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
 #include <sys/prctl.h>
+
+#define NET_HDR 12 /* struct virtio_net_hdr_v1 */
 
 static struct world world;
 
@@ -550,6 +554,69 @@ static void frames_have_right_checksums(void **state)
     close(sender);
 }
 
+/* An ICMP or ICMPv6 error of the guest's about a UDP datagram from port 53 to @port. */
+static size_t make_unreachable(uint8_t *frame, bool v6, uint16_t port)
+{
+    const size_t ip = NET_HDR + 14, header = v6 ? 40 : 20, inner = ip + header + 8;
+
+    memset(frame, 0, 256);
+    memset(frame + NET_HDR, 2, 12);
+    for (size_t at = ip; at <= inner; at += inner - ip) {
+        frame[at] = v6 ? 0x60 : 0x45;
+        if (v6)
+            frame[at + 6] = at == ip ? IPPROTO_ICMPV6 : IPPROTO_UDP;
+        else
+            frame[at + 9] = at == ip ? IPPROTO_ICMP : IPPROTO_UDP;
+    }
+    frame[ip - 2] = v6 ? 0x86 : 0x08;
+    frame[ip - 1] = v6 ? 0xdd : 0x00;
+    frame[ip + header] = v6 ? 1 : 3;
+    frame[ip + header + 1] = v6 ? 4 : 3;
+    frame[inner + header + 1] = 53;
+    frame[inner + header + 2] = (uint8_t)(port >> 8);
+    frame[inner + header + 3] = (uint8_t)port;
+    return inner + header + 8;
+}
+
+/*
+ * dockerd asks name servers from the namespace, and the guest gets their answers as well. That it
+ * has no socket for them is no news for the server; what else it has to say goes out.
+ */
+static void name_servers_hear_nothing_of_answers_that_others_asked_for(void **state)
+{
+    struct sockaddr_ll address = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
+    uint8_t frame[256], seen[256];
+
+    world_add_veth(&world, "eth0", 1);
+    start_served(1, NULL);
+    assert_int_equal(setns(world.outside, CLONE_NEWNET), 0);
+    int outside = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
+    address.sll_ifindex = (int)if_nametoindex("o1");
+    assert_int_equal(bind(outside, (void *)&address, sizeof(address)), 0);
+    assert_int_equal(setns(world.guest, CLONE_NEWNET), 0);
+    for (int v6 = 0; v6 < 2; v6++) {
+        static const uint16_t ports[] = { 61440, 65535, 61439 };
+        bool arrived = false;
+
+        for (size_t i = 0; i < sizeof(ports) / sizeof(ports[0]); i++) {
+            size_t length = make_unreachable(frame, v6, ports[i]);
+
+            assert_int_equal(write(world.taps[0], frame, length), length);
+        }
+        /* Of the three, in their order, the last one only. */
+        while (!arrived) {
+            struct pollfd readable = { .fd = outside, .events = POLLIN };
+
+            assert_int_equal(poll(&readable, 1, 5000), 1);
+            ssize_t n = read(outside, seen, sizeof(seen));
+            arrived = n > 12 && memcmp(seen, frame + NET_HDR, 12) == 0;
+            if (arrived)
+                assert_memory_equal(seen, frame + NET_HDR, (size_t)n);
+        }
+    }
+    close(outside);
+}
+
 /* A watcher costs next to nothing. */
 static void the_watcher_is_small(void **state)
 {
@@ -620,6 +687,7 @@ int main(void)
         TEST(vhost_descriptors_come_with_the_taps_if_there_are_any),
         TEST(a_storm_of_changes_becomes_few_messages),
         TEST(frames_have_right_checksums),
+        TEST(name_servers_hear_nothing_of_answers_that_others_asked_for),
         TEST(the_watcher_is_small),
         TEST(bad_options_are_named),
     };
