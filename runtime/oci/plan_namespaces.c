@@ -49,7 +49,8 @@ static int check_namespace(size_t index, const struct spec_namespace *ns, struct
         if (ns->path && namespace_rows[i].rule == RULE_NEW)
             return error_set(err, ENOTSUP,
                              "config.json: linux.namespaces[%zu].path: joining the %s namespace %s "
-                             "is not supported: it is not inside a virtual machine",
+                             "is not supported: it is not inside a virtual machine (nor are "
+                             "pods, yet)",
                              index, ns->type, ns->path);
         return 0;
     }

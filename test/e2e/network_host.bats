@@ -132,5 +132,5 @@ host_bundle() {
     podman pod rm -f vmrt-pod >/dev/null
     show "$output"
     [ "$status" -ne 0 ]
-    [[ "$output" == *"is not supported"* ]]
+    [[ "$output" == *"pods"* ]]
 }
