@@ -1,0 +1,55 @@
+# Docker with many machines at a time.
+load engines
+
+# As many begin or end together as an emulated CPU can carry without the whole host standing still.
+COUNT=30 WAVE=5
+
+setup_file() { engines_up; }
+teardown() { in_waves remove_one; }
+
+# in_waves FUNCTION: calls it with 1 to $COUNT, $WAVE side by side; fails when one does.
+in_waves() {
+    local i j pids failed=0
+    for ((i = 1; i <= COUNT; i += WAVE)); do
+        pids=()
+        for ((j = i; j < i + WAVE && j <= COUNT; j++)); do
+            "$1" "$j" &
+            pids+=($!)
+        done
+        # Not those that bats has in the background itself.
+        for j in "${pids[@]}"; do wait "$j" || failed=1; done
+    done
+    return $failed
+}
+
+# The API instead of 30 clients, whose own start would be most of the time.
+create_one() {
+    docker_api "/containers/create?name=vmrt-many-$1" -f -H 'Content-Type: application/json' -o /dev/null -d '{
+        "Image": "busybox", "OpenStdin": true,
+        "Cmd": ["sh", "-c", "ip -o -4 addr show eth0; echo number '"$1"'; exec cat"],
+        "HostConfig": {"Runtime": "'"$RUNTIME"'", "Memory": 100663296}}'
+}
+start_one() { docker_api "/containers/vmrt-many-$1/start" -X POST -f && wait_for 90 logs_have "vmrt-many-$1" "number $1"; }
+kill_one() { docker_signal "vmrt-many-$1" KILL && wait_for 60 inspect_is "vmrt-many-$1" '.State | "\(.Status) \(.ExitCode)"' 'exited 137'; }
+remove_one() { docker_api "/containers/vmrt-many-$1?force=1" -X DELETE >/dev/null; }
+
+address_of() { docker_api "/containers/vmrt-many-$1/logs?stdout=1" --output - | grep -ao 'inet [0-9.]*'; }
+states() {
+    docker_api '/containers/json?all=1' |
+        jq -r '.[] | select(.Names[0] | startswith("/vmrt-many-")) | .State' | sort | uniq -c | tr -d ' '
+}
+
+@test "30 containers at once: all run, each with its address and output, reached and ended" {
+    local i
+    in_waves create_one
+    in_waves start_one
+    [ "$(states)" = "${COUNT}running" ]
+    [ "$RUNTIME" != vmrt ] || [ "$(pgrep -xc vmrt-vmm)" = "$COUNT" ]
+    [ "$(for ((i = 1; i <= COUNT; i++)); do address_of "$i"; done | sort -u | wc -l)" = "$COUNT" ]
+    for ((i = 1; i <= COUNT; i++)); do
+        ping -q -c 1 -W 20 "$(inspect "vmrt-many-$i" .NetworkSettings.IPAddress)" >/dev/null
+    done
+    in_waves kill_one
+    [ "$(states)" = "${COUNT}exited" ]
+    [ "$RUNTIME" != vmrt ] || run ! pgrep -x vmrt-vmm
+}
