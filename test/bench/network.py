@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Network figures of vmrt beside runc and QEMU's microvm with the same guest kernel.
 
-Runs inside the lab: network.py ROUNDS [SECONDS]. Every contender hangs on one bridge of the host,
-runs the same programs from the same root, and takes its turn at each figure. Times in the lab say
-nothing by themselves; ratios of one run do.
+Runs inside the lab: network.py ROUNDS [SECONDS [PART OF A FIGURE'S NAME]]. Every contender hangs on
+one bridge of the host, runs the same programs from the same root, and takes its turn at each
+figure. Times in the lab say nothing by themselves; ratios of one run do.
 """
 import json
 import os
@@ -23,14 +23,15 @@ PROGRAMS = ["/usr/bin/iperf3", "/usr/sbin/nginx"]
 START = """
 netbench echo 7001 &
 iperf3 -s -D
-mkdir -p /tmp /run /var/log/nginx /var/lib/nginx
+mkdir -p /tmp /run /var/log/nginx /var/lib/nginx /dev/shm/www
+cp /srv/file /dev/shm/www/file
 nginx -c /etc/bench.conf
 exec netbench shell 7000
 """
 NGINX = """
 worker_processes 1; error_log /dev/null crit; pid /run/nginx.pid; user root;
 events { worker_connections 512; }
-http { access_log off; keepalive_requests 1000000; server { listen 80; root /srv; } }
+http { access_log off; keepalive_requests 1000000; server { listen 80; root /dev/shm/www; } }
 """
 # As vmrt-vmm passes it, plus what QEMU's guest needs to find its address.
 CMDLINE = "quiet loglevel=0 panic=-1 reboot=t"
@@ -51,7 +52,7 @@ def make_root(root):
                  "var/lib/nginx", "root", "usr/bin", "usr/sbin"):
         os.makedirs(f"{root}/{name}")
     shutil.copy("/bin/busybox", f"{root}/bin/busybox")
-    for name in ("sh", "mkdir", "ip", "mount", "cat"):
+    for name in ("sh", "mkdir", "ip", "mount", "cat", "cp"):
         os.symlink("busybox", f"{root}/bin/{name}")
     shutil.copy("/share/build/netbench", f"{root}/bin/netbench")
     for program in PROGRAMS:
@@ -91,17 +92,22 @@ class Contender:
         return b"".join(parts).decode()
 
 
+def make_namespace(namespace, address):
+    """A network namespace whose eth0 is a veth to the bridge."""
+    run("ip", "netns", "add", namespace)
+    run("ip", "link", "add", f"v{address[-2:]}", "master", "bench", "up", "type", "veth", "peer",
+        "name", "eth0", "netns", namespace)
+    for link in ("lo", "eth0"):
+        run("ip", "-n", namespace, "link", "set", link, "up")
+
+
 class Container(Contender):
     def __init__(self, name, runtime, address, root, directory, environment=()):
         super().__init__(name, address)
         self.runtime, self.id = runtime, "bench-" + name.replace(" ", "-")
         namespace = self.id
-        run("ip", "netns", "add", namespace)
-        run("ip", "link", "add", f"v{address[-2:]}", "master", "bench", "up", "type", "veth", "peer", "name", "eth0",
-            "netns", namespace)
+        make_namespace(namespace, address)
         run("ip", "-n", namespace, "addr", "add", address + "/24", "dev", "eth0")
-        for link in ("lo", "eth0"):
-            run("ip", "-n", namespace, "link", "set", link, "up")
         bundle = f"{directory}/{self.id}"
         os.makedirs(bundle)
         run("runc", "spec", cwd=bundle)
@@ -130,11 +136,26 @@ class Container(Contender):
 
 
 class Qemu(Contender):
-    def __init__(self, name, address, root, directory, vhost):
+    """By a TAP that is a port of the bridge, or as in a container, joined with the container's end
+    of a veth by tc: what Kata Containers does with it, and vmrt."""
+
+    def __init__(self, name, address, root, directory, vhost=False, contained=False):
         super().__init__(name, address)
-        self.tap = f"t{address[-2:]}"
-        run("ip", "tuntap", "add", self.tap, "mode", "tap", "vnet_hdr")
-        run("ip", "link", "set", self.tap, "master", "bench", "up")
+        self.tap, self.namespace = f"t{address[-2:]}", None
+        command = []
+        if contained:
+            self.namespace = "bench-" + name.replace(" ", "-")
+            make_namespace(self.namespace, address)
+            command = ["ip", "netns", "exec", self.namespace]
+            run(*command, "ip", "tuntap", "add", self.tap, "mode", "tap", "vnet_hdr")
+            run(*command, "ip", "link", "set", self.tap, "up")
+            for one, other in (("eth0", self.tap), (self.tap, "eth0")):
+                run(*command, "tc", "qdisc", "add", "dev", one, "ingress")
+                run(*command, "tc", "filter", "add", "dev", one, "parent", "ffff:", "protocol", "all", "u32",
+                    "match", "u8", "0", "0", "action", "mirred", "egress", "redirect", "dev", other)
+        else:
+            run("ip", "tuntap", "add", self.tap, "mode", "tap", "vnet_hdr")
+            run("ip", "link", "set", self.tap, "master", "bench", "up")
         own = f"{directory}/qemu-{address[-2:]}"
         shutil.copytree(root, own, symlinks=True)
         with open(own + "/init", "w", encoding="ascii") as file:
@@ -148,7 +169,7 @@ class Qemu(Contender):
             names = subprocess.run(["find", "."], cwd=own, stdout=subprocess.PIPE, check=True)
             run("cpio", "--quiet", "-o", "-H", "newc", input=names.stdout, stdout=out, cwd=own)
         self.process = subprocess.Popen(
-            ["qemu-system-x86_64", "-M", "microvm,acpi=off,pit=off,pic=off,rtc=off,isa-serial=off",
+            command + ["qemu-system-x86_64", "-M", "microvm,acpi=off,pit=off,pic=off,rtc=off,isa-serial=off",
              "-enable-kvm", "-cpu", "host", "-m", "512", "-nodefaults", "-no-user-config",
              "-nographic", "-no-reboot", "-kernel", KERNEL, "-initrd", archive, "-append",
              CMDLINE, "-netdev",
@@ -159,7 +180,10 @@ class Qemu(Contender):
     def end(self):
         self.process.kill()
         self.process.wait()
-        subprocess.run(["ip", "link", "del", self.tap], check=False)
+        if self.namespace:
+            subprocess.run(["ip", "netns", "del", self.namespace], check=False)
+        else:
+            subprocess.run(["ip", "link", "del", self.tap], check=False)
 
 
 def busy():
@@ -212,32 +236,38 @@ def contenders(directory):
         return f"{directory}/{name}"
     yield Container("runc", "runc", "10.99.0.11", own("runc"), directory)
     yield Container("vmrt", "vmrt", "10.99.0.12", own("vmrt"), directory)
-    yield Qemu("QEMU", "10.99.0.13", root, directory, False)
+    yield Qemu("QEMU", "10.99.0.13", root, directory)
+    yield Qemu("QEMU contained", "10.99.0.16", root, directory, contained=True)
     if os.path.exists("/dev/vhost-net"):
-        yield Qemu("QEMU vhost", "10.99.0.14", root, directory, True)
+        yield Qemu("QEMU vhost", "10.99.0.14", root, directory, vhost=True)
         yield Container("vmrt vhost", "vmrt", "10.99.0.15", own("vhost"), directory,
                         ["VMRT_NET_VHOST=1"])
 
 
 def table(names, results):
-    print("| | " + " | ".join(names) + " | vmrt / QEMU |")
-    print("|---" * (len(names) + 2) + "|")
+    rivals = [name for name in names if name.startswith("QEMU")]
+    heads = names + ["vmrt / " + rival for rival in rivals]
+    print("| | " + " | ".join(heads) + " |")
+    print("|---" * (len(heads) + 1) + "|")
     for figure, values in results.items():
-        middle = [statistics.median(value[0] for value in values[name]) for name in names]
-        print(f"| {figure} | " + " | ".join(f"{value:.0f}" for value in middle) +
-              f" | {middle[names.index('vmrt')] / middle[names.index('QEMU')]:.2f} |")
-    print("\nShare of the CPU, %:\n")
+        middle = {name: statistics.median(value[0] for value in values[name]) for name in names}
+        print(f"| {figure} | " + " | ".join(
+            [f"{middle[name]:.0f}" for name in names] +
+            [f"{middle['vmrt'] / middle[rival]:.2f}" for rival in rivals]) + " |")
+    print("\nSeconds of the CPU for a Gbit, or for a thousand of what the figure counts:\n")
     print("| | " + " | ".join(names) + " |")
     print("|---" * (len(names) + 1) + "|")
     for figure, values in results.items():
         print(f"| {figure} | " + " | ".join(
-            f"{100 * statistics.median(value[1] for value in values[name]):.0f}"
+            f"{statistics.median(1000 * share / value for value, share in values[name]):.2f}"
             for name in names) + " |")
 
 
 def main():
     rounds = int(sys.argv[1])
     seconds = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    wanted = sys.argv[3] if len(sys.argv) > 3 else ""
+    figures = {name: figure for name, figure in FIGURES.items() if wanted in name}
     subprocess.run(["modprobe", "-a", "vhost_net", "tun"], check=False)
     run("ip", "link", "add", "bench", "type", "bridge")
     run("ip", "addr", "add", HOST + "/24", "dev", "bench")
@@ -246,13 +276,15 @@ def main():
     running = []
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
         try:
+            # What was learnt from one connection must not slow down the next.
+            run("sysctl", "-q", "-w", "net.ipv4.tcp_no_metrics_save=1")
             for contender in contenders(directory):
                 running.append(contender)
                 contender.wait()
                 print(f"{contender.name} runs", file=sys.stderr)
-            results = {figure: {c.name: [] for c in running} for figure in FIGURES}
+            results = {figure: {c.name: [] for c in running} for figure in figures}
             for number in range(rounds):
-                for figure, measure in FIGURES.items():
+                for figure, measure in figures.items():
                     for contender in running:
                         begin, before = time.monotonic(), busy()
                         value = measure(contender, seconds)
