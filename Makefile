@@ -77,13 +77,18 @@ $(call objects,$(NET_SRC)): ALL_CFLAGS += -I/usr/include/libnl3
 
 # The system call filters, made at build time on the build machine.
 $(BUILD)/sandbox-generate: runtime/vmm/generate/sandbox.c runtime/vmm/sandbox_rules.h \
-                           runtime/vmm/virtio/fs/syscalls.h runtime/vmm/virtio/net_syscalls.h
+                           runtime/vmm/virtio/fs/syscalls.h runtime/vmm/virtio/net_syscalls.h \
+                           hooks/net/queries_syscalls.h
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@$(CC) -std=gnu17 -O1 -D_GNU_SOURCE -Iruntime -o $@ $< -lseccomp
+	@$(CC) -std=gnu17 -O1 -D_GNU_SOURCE -Iruntime -I. -o $@ $< -lseccomp
 $(BUILD)/include/sandbox_filters.h: $(BUILD)/sandbox-generate
 	@mkdir -p $(@D)
-	@$< > $@.tmp && mv $@.tmp $@
+	@$< main vcpu fs net > $@.tmp && mv $@.tmp $@
+$(BUILD)/include/resolver_filter.h: $(BUILD)/sandbox-generate
+	@mkdir -p $(@D)
+	@$< resolver > $@.tmp && mv $@.tmp $@
+$(BUILD)/hooks/net/resolver.o: $(BUILD)/include/resolver_filter.h
 $(BUILD)/runtime/vmm/sandbox.o: $(BUILD)/include/sandbox_filters.h
 
 # Where the programs look for each other and for the kernel, and what --version says.

@@ -5,17 +5,21 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "init/protocol.h"
 #include "lib/fd.h"
 #include "message.h"
 #include "queries.h"
+#include "resolver_filter.h"
 #include "vmm/control.h"
 
 /* The only descriptor that the process keeps, besides 0 to 2. */
@@ -54,14 +58,26 @@ static int keep_only(int host)
     return close_range(HOST_FD + 1, ~0U, 0) < 0 ? -errno : 0;
 }
 
+/* It reads what a guest says: nothing is left to it but its sockets (queries_syscalls.h). */
+static int enter_sandbox(void)
+{
+    const struct sock_fprog program = {
+        sizeof(sandbox_filter_resolver) / sizeof(sandbox_filter_resolver[0]),
+        (struct sock_filter *)sandbox_filter_resolver,
+    };
+
+    capng_clear(CAPNG_SELECT_BOTH);
+    if (capng_apply(CAPNG_SELECT_CAPS) != 0)
+        return -EPERM;
+    /* no_new_privs is vmrt-net's already. */
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0 ? -errno : 0;
+}
+
 static __attribute__((noreturn)) void serve(int host)
 {
     setsid();
     prctl(PR_SET_NAME, "vmrt-net-dns", 0, 0, 0);
-    if (chdir("/") < 0 || keep_only(host) < 0)
-        _exit(1);
-    capng_clear(CAPNG_SELECT_BOTH);
-    if (capng_apply(CAPNG_SELECT_CAPS) != 0)
+    if (chdir("/") < 0 || keep_only(host) < 0 || enter_sandbox() < 0)
         _exit(1);
     _exit(queries_serve(HOST_FD, htonl(RESOLVER_ADDRESS), htons(RESOLVER_PORT)) < 0);
 }

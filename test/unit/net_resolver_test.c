@@ -473,6 +473,7 @@ static void it_has_no_rights_and_nothing_open(void **state)
     assert_non_null(strstr(text, "CapEff:\t0000000000000000"));
     assert_non_null(strstr(text, "CapPrm:\t0000000000000000"));
     assert_non_null(strstr(text, "NoNewPrivs:\t1"));
+    assert_non_null(strstr(text, "Seccomp:\t2"));
     /* /dev/null three times, the socket, epoll; perhaps that of the last question for a moment. */
     for (int i = 0; i < 100 && count_fds(pid) != 5; i++)
         world_sleep_ms(10);

@@ -20,6 +20,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "hooks/net/queries_syscalls.h"
 #include "lib/fd.h"
 #include "vmm/report.h"
 #include "vmm/sandbox_rules.h"
@@ -27,8 +28,12 @@
 
 #define GOLDEN "test/unit/data/syscalls.txt"
 
-static const char *const kind_names[SANDBOX_THREADS] = {
-    [SANDBOX_MAIN] = "main", [SANDBOX_VCPU] = "vcpu", [SANDBOX_FS] = "fs", [SANDBOX_NET] = "net"
+/* Besides the threads of vmrt-vmm. */
+enum { SANDBOX_RESOLVER = SANDBOX_THREADS, SANDBOX_LISTS };
+
+static const char *const kind_names[SANDBOX_LISTS] = {
+    [SANDBOX_MAIN] = "main", [SANDBOX_VCPU] = "vcpu",         [SANDBOX_FS] = "fs",
+    [SANDBOX_NET] = "net",   [SANDBOX_RESOLVER] = "resolver",
 };
 
 /* ---- the lists, as text ---- */
@@ -38,11 +43,12 @@ static const char *const kind_names[SANDBOX_THREADS] = {
 #define CONDITION(call, argument, mask, value) \
 #call " if argument " #argument " & " #mask " == " #value "\n"
 
-static const char *const lists[SANDBOX_THREADS] = {
+static const char *const lists[SANDBOX_LISTS] = {
     [SANDBOX_MAIN] = MAIN_SYSCALLS(NAME, CONDITION),
     [SANDBOX_VCPU] = VCPU_SYSCALLS(NAME, CONDITION),
     [SANDBOX_FS] = FILE_SERVER_SYSCALLS(NAME, CONDITION),
     [SANDBOX_NET] = NET_WORKER_SYSCALLS(NAME, CONDITION),
+    [SANDBOX_RESOLVER] = QUERIES_SYSCALLS(NAME, CONDITION),
 };
 
 static int compare(const void *a, const void *b)
@@ -53,7 +59,7 @@ static int compare(const void *a, const void *b)
 /* Sorted, each line once, headed by the thread's name. */
 static void print_lists(FILE *to)
 {
-    for (int kind = 0; kind < SANDBOX_THREADS; kind++) {
+    for (int kind = 0; kind < SANDBOX_LISTS; kind++) {
         char *copy = strdup(lists[kind]), *save = NULL;
         const char *lines[256], *last = "";
         size_t count = 0;

@@ -1,8 +1,9 @@
 /*
- * Build-time tool: turns vmm/sandbox_rules.h into BPF programs.
+ * Build-time tool: turns the lists of system calls of vmrt-vmm's threads, and of vmrt-net-dns, into
+ * BPF programs.
  *
  * Done at build time because libseccomp needs longer to make a filter than the kernel to load it,
- * and because vmrt-vmm then carries no compiler for filters.
+ * and because the programs then carry no compiler for filters.
  */
 #include <errno.h>
 #include <seccomp.h>
@@ -12,6 +13,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "hooks/net/queries_syscalls.h"
 #include "vmm/sandbox_rules.h"
 
 #include <linux/filter.h>
@@ -57,26 +59,38 @@ static void emit(const char *name, scmp_filter_ctx filter)
 #define ALLOW(call)                           add(filter, #call, 0, 0, 0, 0);
 #define ALLOW_IF(call, argument, mask, value) add(filter, #call, 1, argument, mask, value);
 
-int main(void)
-{
-    scmp_filter_ctx filter;
+#define FILL(name, LIST)                            \
+    static void fill_##name(scmp_filter_ctx filter) \
+    {                                               \
+        LIST(ALLOW, ALLOW_IF)                       \
+    }
 
-    puts("/* Made from vmm/sandbox_rules.h. */");
-    filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    MAIN_SYSCALLS(ALLOW, ALLOW_IF)
-    emit("main", filter);
-    seccomp_release(filter);
-    filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    VCPU_SYSCALLS(ALLOW, ALLOW_IF)
-    emit("vcpu", filter);
-    seccomp_release(filter);
-    filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    FILE_SERVER_SYSCALLS(ALLOW, ALLOW_IF)
-    emit("fs", filter);
-    seccomp_release(filter);
-    filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
-    NET_WORKER_SYSCALLS(ALLOW, ALLOW_IF)
-    emit("net", filter);
-    seccomp_release(filter);
+FILL(main, MAIN_SYSCALLS)
+FILL(vcpu, VCPU_SYSCALLS)
+FILL(fs, FILE_SERVER_SYSCALLS)
+FILL(net, NET_WORKER_SYSCALLS)
+FILL(resolver, QUERIES_SYSCALLS)
+
+static const struct {
+    const char *name;
+    void (*fill)(scmp_filter_ctx filter);
+} lists[] = {
+    { "main", fill_main }, { "vcpu", fill_vcpu },         { "fs", fill_fs },
+    { "net", fill_net },   { "resolver", fill_resolver },
+};
+
+/* sandbox-generate NAME...: prints the filters of these lists. */
+int main(int argc, char **argv)
+{
+    puts("/* Made by runtime/vmm/generate/sandbox.c. */");
+    for (int i = 1; i < argc; i++)
+        for (size_t j = 0; j < sizeof(lists) / sizeof(lists[0]); j++)
+            if (strcmp(lists[j].name, argv[i]) == 0) {
+                scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+
+                lists[j].fill(filter);
+                emit(lists[j].name, filter);
+                seccomp_release(filter);
+            }
     return 0;
 }
