@@ -366,6 +366,17 @@ static void late_changes_reach_the_guest(void **state)
     world_run(world.container, "ip route add 10.77.0.0/16 via 10.0.2.1");
     serve_until("ip route | grep -q 10.77.0.0/16");
     world_run(world.container, "ip route del 10.77.0.0/16; ip addr del 10.0.2.9/24 dev eth1");
+    world_run(world.container, "ip -6 route add fd77::/64 via fd00:2::1 && "
+                               "ip route add 10.78.0.0/16 via 10.0.2.1 table 77 && "
+                               "ip rule add from 10.9.0.0/16 table 77 && "
+                               "ip neigh add 10.0.2.77 lladdr 02:00:00:00:00:77 dev eth1");
+    serve_until("ip -6 route | grep -q fd77::/64 && ip route show table 77 | grep -q 10.78 && "
+                "ip rule | grep -q 10.9.0.0/16 && ip neigh | grep -q 10.0.2.77");
+    world_run(world.container, "ip -6 route del fd77::/64 && ip route flush table 77 && "
+                               "ip rule del from 10.9.0.0/16 table 77 && "
+                               "ip neigh del 10.0.2.77 dev eth1");
+    serve_until("! ip -6 route | grep -q fd77::/64 && ! ip route show table 77 | grep -q 10.78 && "
+                "! ip rule | grep -q 10.9.0.0/16 && ! ip neigh | grep -q 10.0.2.77");
     serve_until("! ip route | grep -q 10.77.0.0/16 && ! ip addr | grep -q 10.0.2.9");
     assert_true(world_until(world.container, "! ip addr | grep -q tentative"));
     serve_until("ip -6 addr show dev eth1 | grep -q fe80");
@@ -379,6 +390,24 @@ static void late_changes_reach_the_guest(void **state)
     world_run(world.container, "ip link del net7");
     serve_until("! ip link show dev net7");
     world_run(world.guest, "busybox ping -q -c 1 -W 5 10.0.1.1 >/dev/null");
+    assert_true(world_end_machine(&world));
+}
+
+/* RFC 4862 §5.4: found out by the namespace's stack, which hears the advertisements too. */
+static void an_address_that_another_has_is_not_the_guests(void **state)
+{
+    world_add_veth(&world, "eth0", 1);
+    world_run(world.container, "ip addr add fd00:1::1/64 dev eth0");
+    assert_true(world_until(world.container, "ip addr show dadfailed | grep -q fd00:1::1"));
+    world_run(world.outside, "ip addr add fd00:1::99/64 dev o1 nodad");
+    machine_start();
+    world_run(world.guest, "ip addr | grep -q fd00:1::2/64 && ! ip addr | grep -q fd00:1::1/64");
+    world_run(world.container, "ip addr add fd00:1::99/64 dev eth0 && "
+                               "ip addr add fd00:1::98/64 dev eth0");
+    serve_until("ip addr | grep -q fd00:1::98/64");
+    assert_true(world_until(world.container, "ip addr show dadfailed | grep -q fd00:1::99"));
+    serve_until("! ip addr | grep -q fd00:1::99/64");
+    world_run(world.guest, "busybox ping -6 -q -c 1 -W 5 fd00:1::99 >/dev/null");
     assert_true(world_end_machine(&world));
 }
 
@@ -501,6 +530,7 @@ int main(void)
         TEST(the_engines_own_questions_to_name_servers_are_answered),
         TEST(the_containers_namespace_hears_nothing_else),
         TEST(late_changes_reach_the_guest),
+        TEST(an_address_that_another_has_is_not_the_guests),
         TEST(interfaces_swap_names),
         TEST(settings_of_the_namespace_reach_the_guest),
         TEST(macvlan_works),
