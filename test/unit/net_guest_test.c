@@ -411,6 +411,39 @@ static void an_address_that_another_has_is_not_the_guests(void **state)
     assert_true(world_end_machine(&world));
 }
 
+/* RFC 4861 §4.2, with one prefix (§4.6.2) of fd66::/64: on the link, for addresses. */
+static void advertise(int namespace, const char *interface)
+{
+    static const uint8_t message[16 + 32] = {
+        134,  0, 0, 0,    64,   0, 0x07, 0x08, [16] = 3, 4,           64,
+        0xc0, 0, 0, 0x0e, 0x10, 0, 0,    0x0e, 0x10,     [32] = 0xfd, 0x66,
+    };
+    struct sockaddr_in6 all = { .sin6_family = AF_INET6 };
+    int hops = 255, fd;
+
+    assert_int_equal(setns(namespace, CLONE_NEWNET), 0);
+    fd = socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMPV6);
+    assert_int_equal(setns(world.guest, CLONE_NEWNET), 0);
+    assert_true(fd >= 0);
+    inet_pton(AF_INET6, "ff02::1", &all.sin6_addr);
+    assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, interface, 3), 0);
+    assert_int_equal(setsockopt(fd, IPPROTO_IPV6, IPV6_MULTICAST_HOPS, &hops, sizeof(hops)), 0);
+    assert_int_equal(sendto(fd, message, sizeof(message), 0, (void *)&all, sizeof(all)),
+                     sizeof(message));
+    close(fd);
+}
+
+/* The guest hears routers itself, as the namespace does. */
+static void what_routers_advertise_reaches_the_guest(void **state)
+{
+    world_add_veth(&world, "eth0", 1);
+    machine_start();
+    assert_true(world_until(world.outside, "ip -6 addr show dev o1 | grep -q fe80"));
+    advertise(world.outside, "o1");
+    serve_until("ip -6 route | grep -q 'default via fe80' && ip -6 addr | grep -q fd66::");
+    assert_true(world_end_machine(&world));
+}
+
 /* Names that the guest's kernel gives are in the way of those that are wanted. */
 static void interfaces_swap_names(void **state)
 {
@@ -531,6 +564,7 @@ int main(void)
         TEST(the_containers_namespace_hears_nothing_else),
         TEST(late_changes_reach_the_guest),
         TEST(an_address_that_another_has_is_not_the_guests),
+        TEST(what_routers_advertise_reaches_the_guest),
         TEST(interfaces_swap_names),
         TEST(settings_of_the_namespace_reach_the_guest),
         TEST(macvlan_works),
