@@ -5,9 +5,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <time.h>
 
 #include "init/io.h"
 
@@ -16,6 +20,9 @@
 
 /* Flags that the host's interface and the guest's have in common; others are the drivers'. */
 #define LINK_FLAGS (IFF_UP | IFF_NOARP | IFF_MULTICAST)
+
+/* Longest time for the kernel's workers to notice a carrier: it takes them microseconds. */
+#define WAIT_MS 1000
 
 static void slot_name(uint64_t slot, char name[48])
 {
@@ -138,6 +145,9 @@ static int link_parse(struct link *link, struct protocol_reader fields, struct f
         case FIELD_LINK_FLAGS:
             link->flags = (uint32_t)protocol_u64(&field, &bad);
             link->mask = LINK_FLAGS;
+            break;
+        case FIELD_LINK_CARRIER:
+            link->carrier = protocol_u64(&field, &bad) != 0;
             break;
         case FIELD_LINK_SLOT:
             link->slot = protocol_u64(&field, &bad);
@@ -312,6 +322,58 @@ int links_settle(struct links *links, struct netlink *netlink, struct failure *f
         if (links->items[i].is_new || links->items[i].has_changed)
             ret = link_settle(netlink, &links->items[i], failure);
     return ret;
+}
+
+/*
+ * RTM_GETLINK brings what follows from the carrier up to date before it answers (Linux 6.12, net/
+ * core/rtnetlink.c, rtnl_getlink()); the flags tell then.
+ */
+static bool link_is_running(struct netlink *netlink, const struct link *link)
+{
+    const struct ifinfomsg info = { .ifi_index = link->index };
+    struct ifreq flags = { 0 };
+    union netlink_request request;
+
+    netlink_begin(&request, RTM_GETLINK, 0, &info, sizeof(info));
+    memcpy(flags.ifr_name, link->name, sizeof(link->name));
+    return netlink_send(netlink, &request.header) < 0 ||
+           ioctl(netlink->fd, SIOCGIFFLAGS, &flags) < 0 || flags.ifr_flags & IFF_RUNNING;
+}
+
+static bool links_are_running(const struct links *links, struct netlink *netlink)
+{
+    for (size_t i = 0; i < links->count; i++) {
+        const struct link *link = &links->items[i];
+
+        if (link->is_new && link->flags & IFF_UP && link->carrier &&
+            !link_is_running(netlink, link))
+            return false;
+    }
+    return true;
+}
+
+static int64_t now_ms(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (int64_t)time.tv_sec * 1000 + time.tv_nsec / 1000000;
+}
+
+void links_wait(const struct links *links, struct netlink *netlink, const struct netlink *events)
+{
+    const int64_t end = now_ms() + WAIT_MS;
+    struct pollfd readable = { .fd = events->fd, .events = POLLIN };
+    uint8_t event[4096];
+
+    while (!links_are_running(links, netlink)) {
+        int64_t left = end - now_ms();
+
+        if (left <= 0 || poll(&readable, 1, (int)left) < 0)
+            return;
+        /* What it says is of no interest: that all of them are lost (ENOBUFS) is an event too. */
+        (void)!recv(events->fd, event, sizeof(event), MSG_DONTWAIT);
+    }
 }
 
 void links_done(struct links *links)

@@ -38,6 +38,7 @@ struct link {
     uint32_t mtu;          /* bytes; 0: leave */
     uint32_t flags;        /* IFF_* */
     uint32_t mask;         /* of those flags that are to change; 0: leave */
+    bool carrier;          /* the device reports one */
     char addr_gen_mode[4]; /* to be put back when its link-local address has come; "": nothing */
     /* Of the message that is being applied. */
     bool is_new, has_changed, renames, renamed_away;
@@ -70,6 +71,16 @@ int links_rename(struct links *links, struct netlink *netlink, struct failure *f
 
 /* Addresses, sizes and flags of those that were added or changed: up, when the host's is. */
 int links_settle(struct links *links, struct netlink *netlink, struct failure *failure);
+
+/**
+ * links_wait() - wait until each that is new, up and has a carrier can send.
+ *
+ * The driver hears of its carrier after it is up, from the kernel's workers, and until they have
+ * been at work the interface drops what is sent, and says NO-CARRIER: the first packet of a
+ * workload that does not wait would be lost. @events: an open netlink_open_events(), from before
+ * links_settle(). Not for longer than a second: then the workload sees for itself.
+ */
+void links_wait(const struct links *links, struct netlink *netlink, const struct netlink *events);
 
 /* Forgets what is new and what has changed. */
 void links_done(struct links *links);

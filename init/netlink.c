@@ -31,6 +31,23 @@ int netlink_open(struct netlink *netlink)
     return 0;
 }
 
+int netlink_open_events(struct netlink *netlink)
+{
+    const struct sockaddr_nl self = { .nl_family = AF_NETLINK, .nl_groups = RTMGRP_LINK };
+
+    *netlink = (struct netlink) { .fd = -1 };
+    netlink->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+    if (netlink->fd < 0)
+        return -errno;
+    if (bind(netlink->fd, (const struct sockaddr *)&self, sizeof(self)) < 0) {
+        int ret = -errno;
+
+        netlink_close(netlink);
+        return ret;
+    }
+    return 0;
+}
+
 void netlink_close(struct netlink *netlink)
 {
     io_close(&netlink->fd);

@@ -27,6 +27,9 @@ union netlink_request {
 /* Opens the socket. Return: 0 or -errno. */
 int netlink_open(struct netlink *netlink);
 
+/* Opens one that only hears what happens to interfaces. Return: 0 or -errno. */
+int netlink_open_events(struct netlink *netlink);
+
 /* Closes it; a struct of zeroes with fd -1 may be closed too. */
 void netlink_close(struct netlink *netlink);
 

@@ -260,13 +260,18 @@ static int apply_all(struct network *network, struct netlink *netlink,
 
 int network_apply(struct network *network, struct protocol_reader fields, struct failure *failure)
 {
-    struct netlink netlink;
-    int ret = netlink_open(&netlink);
+    struct netlink netlink, events;
+    int ret = netlink_open(&netlink), heard = netlink_open_events(&events);
 
-    if (ret < 0)
+    if (ret < 0) {
+        netlink_close(&events);
         return failure_set(failure, -ret, "network: netlink: %s", failure_describe(-ret));
+    }
     ret = apply_all(network, &netlink, fields, failure);
+    if (ret == 0 && heard == 0)
+        links_wait(&network->links, &netlink, &events);
     links_done(&network->links);
+    netlink_close(&events);
     netlink_close(&netlink);
     return ret;
 }

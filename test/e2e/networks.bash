@@ -1,12 +1,14 @@
 # What the tests of networks share, beside engines.bash.
 
-# What a container sees of its network, without what numbers its interfaces and queues. Until then
-# every address is usable: the kernel takes a second or two over each of IPv6. Routes of IPv6 that
+# What a container sees of its network, without what numbers its interfaces and queues, and without
+# what busybox says of a veth whose other end it cannot see. Until then every address is usable: the
+# kernel takes a second or two over each of IPv6. Routes of IPv6 that
 # are alike but for the interface come in the order in which the interfaces came up.
 # shellcheck disable=SC2034,SC2016 # used by the files that load this, in containers
 seen='while ip -6 addr | grep -q tentative; do sleep 0.2; done
-    ip -o link | sed -E "s/^[0-9]+: ([^@:]+)(@[^:]*)?:.* mtu ([0-9]+) .*link\/[a-z]+ ([0-9a-f:]+).*/\1 \3 \4/"
-    ip -o addr | sed -E "s/^[0-9]+: //; s/ valid_lft .*//"
+    ip -o link | sed -E "s/,M-DOWN//
+        s/^[0-9]+: ([^@:]+)(@[^:]*)?: (<[^>]*>) mtu ([0-9]+) .*(link\/.*)/\1 \3 \4 \5/"
+    ip -o addr | sed -E "s/^[0-9]+: //; s/[0-9]+sec/Nsec/g"
     ip route; ip -6 route | sort'
 
 # script TEXT: a filter that makes a shell script the command.

@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "init/network.h"
@@ -80,11 +82,13 @@ static int apply(void)
     return ret;
 }
 
-static void put_link(uint32_t index, const char *name, uint64_t slot, uint32_t flags)
+static void put_link_with(uint32_t index, const char *name, uint64_t slot, uint32_t flags,
+                          bool carrier)
 {
     size_t mark = protocol_open(&writer, FIELD_LINK);
 
     protocol_put_u64(&writer, FIELD_LINK_INDEX, index);
+    protocol_put_u64(&writer, FIELD_LINK_CARRIER, carrier);
     protocol_put_string(&writer, FIELD_LINK_NAME, name);
     protocol_put_bytes(&writer, FIELD_LINK_MAC, "\x02\0\0\0\0\x11", 6);
     protocol_put_u64(&writer, FIELD_LINK_MTU, 1450);
@@ -92,6 +96,11 @@ static void put_link(uint32_t index, const char *name, uint64_t slot, uint32_t f
     protocol_put_u64(&writer, FIELD_LINK_SLOT, 77); /* the sender's; the last one counts */
     protocol_put_u64(&writer, FIELD_LINK_SLOT, slot);
     protocol_close(&writer, mark);
+}
+
+static void put_link(uint32_t index, const char *name, uint64_t slot, uint32_t flags)
+{
+    put_link_with(index, name, slot, flags, false);
 }
 
 static void put_address(uint16_t type, uint32_t index, const char *text, uint8_t length)
@@ -163,6 +172,49 @@ static void an_interface_is_named_sized_and_brought_up(void **state)
 }
 
 /* "no address resolution": an ipvlan in mode l3 */
+static bool is_running(const char *name)
+{
+    char command[128];
+
+    snprintf(command, sizeof(command), "ip link show dev %s | grep -q LOWER_UP.*'state UP'", name);
+    return system(command) == 0;
+}
+
+/* A driver hears of its carrier a little after it is up; until then what is sent is lost. */
+static void the_first_packet_is_not_lost(void **state)
+{
+    int status;
+    pid_t other = fork();
+
+    assert_true(other >= 0);
+    if (other == 0) {
+        while (system("ip link show dev eth0 2>/dev/null | grep -q NO-CARRIER.*UP") != 0)
+            usleep(1000);
+        _exit(system("ip link set dev1 up") != 0);
+    }
+    put_link_with(40, "eth0", 0, IFF_UP, true);
+    assert_int_equal(apply(), 0);
+    assert_true(is_running("eth0"));
+    assert_int_equal(waitpid(other, &status, 0), other);
+    assert_int_equal(status, 0);
+}
+
+static void a_carrier_that_does_not_come_is_not_waited_for(void **state)
+{
+    struct timespec begin, end;
+
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    put_link(40, "eth0", 0, IFF_UP);
+    assert_int_equal(apply(), 0);
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    assert_in_range((end.tv_sec - begin.tv_sec) * 1000 + (end.tv_nsec - begin.tv_nsec) / 1000000, 0,
+                    900);
+    /* For ever neither, if the device said what is not so. */
+    put_link_with(41, "eth1", 2, IFF_UP, true);
+    assert_int_equal(apply(), 0);
+    assert_false(is_running("eth1"));
+}
+
 static void noarp_is_taken_over(void **state)
 {
     put_link(40, "eth0", 0, IFF_UP | IFF_NOARP);
@@ -342,6 +394,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(an_interface_is_named_sized_and_brought_up),
+        TEST(the_first_packet_is_not_lost),
+        TEST(a_carrier_that_does_not_come_is_not_waited_for),
         TEST(noarp_is_taken_over),
         TEST(messages_take_effect_in_the_order_they_need),
         TEST(a_gone_interface_is_detached_once),
