@@ -192,8 +192,11 @@ int kernel_dump(struct kernel *kernel, int type, int family, kernel_each *each, 
 int kernel_fail(const struct kernel *kernel, int code, const char *needs, struct error *err,
                 const char *what)
 {
-    /* What the kernel answers for a qdisc, classifier or action that it has not. */
-    bool missing = code == -ENOENT || code == -EOPNOTSUPP || code == -ENODEV;
+    /*
+     * What the kernel answers for a qdisc, classifier or action that it has not (net/sched:
+     * qdisc_create(), tcf_proto_lookup_ops(), tc_action_load_ops()). ENODEV is an interface's.
+     */
+    bool missing = code == -ENOENT || code == -EOPNOTSUPP;
     const char *text = kernel->reason[0] ? kernel->reason : strerror(-code);
 
     if (needs && missing)

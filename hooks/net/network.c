@@ -23,6 +23,9 @@
 #define QUIET_MS 5
 #define BURST_MS 100
 
+/* Readings that are void because an interface of them has gone, before that becomes an error. */
+#define STALE_MAX 8
+
 int network_open(struct network *network, int control, unsigned int queues, bool vhost,
                  void (*warn_line)(const char *line), struct error *err)
 {
@@ -71,6 +74,13 @@ static void joint_part(struct network *network, const struct joint *joint)
         set_allmulti(&network->kernel, joint->redirect.link, false);
 }
 
+static bool is_gone(int link)
+{
+    char name[IF_NAMESIZE];
+
+    return !if_indextoname((unsigned int)link, name);
+}
+
 static int join(struct network *network, const struct scan_link *link, struct tap *tap,
                 struct error *err)
 {
@@ -85,6 +95,7 @@ static int join(struct network *network, const struct scan_link *link, struct ta
     ret = redirect_join(&joint.redirect, &network->kernel, link->name, err);
     if (ret < 0) {
         tap_close(tap);
+        network->stale = ret == -ENODEV || is_gone(link->index);
         return ret;
     }
     if (needs_allmulti(link))
@@ -224,7 +235,8 @@ static void part_new(struct network *network, const struct scan *now)
     }
 }
 
-static void warn_of_skipped(const struct network *network, const struct scan *now)
+/* Each once, however often the rest has to be begun anew. */
+static void warn_of_skipped(struct network *network, const struct scan *now)
 {
     for (size_t i = 0; i < now->skipped_count; i++) {
         bool known = false;
@@ -238,6 +250,8 @@ static void warn_of_skipped(const struct network *network, const struct scan *no
                  now->skipped[i].name, now->skipped[i].reason);
         network->warn(line);
     }
+    memcpy(network->told.skipped, now->skipped, sizeof(now->skipped));
+    network->told.skipped_count = now->skipped_count;
 }
 
 static int tell(struct network *network, const struct scan *now, const struct cards *cards,
@@ -348,20 +362,35 @@ static int sync_with(struct network *network, const struct scan *now, struct err
     return ret;
 }
 
+/* Reads the namespace into @now and passes it on. Return: 0, or a negative errno with @now kept. */
+static int sync_once(struct network *network, struct scan *now, struct error *err)
+{
+    bool first = !network->told.sorted;
+    int ret = scan_take(now, &network->kernel, network->refused, network->refused_count, err);
+
+    network->stale = false;
+    if (ret < 0)
+        return ret;
+    if (first && now->machine[0])
+        return error_set(err, EBUSY,
+                         "network namespace: another virtual machine is using it (interface %s)",
+                         now->machine);
+    return sync_with(network, now, err);
+}
+
 int network_sync(struct network *network, struct error *err)
 {
     static struct scan now;
     bool first = !network->told.sorted;
-    int ret = scan_take(&now, &network->kernel, network->refused, network->refused_count, err);
+    int ret = sync_once(network, &now, err);
 
-    if (ret < 0)
+    for (int i = 1; network->stale && i < STALE_MAX; i++) {
+        part_new(network, &now);
+        scan_free(&now);
+        ret = sync_once(network, &now, err);
+    }
+    if (!now.sorted)
         return ret;
-    if (first && now.machine[0])
-        ret = error_set(err, EBUSY,
-                        "network namespace: another virtual machine is using it (interface %s)",
-                        now.machine);
-    else
-        ret = sync_with(network, &now, err);
     if (first && ret < 0) {
         part_new(network, &now);
         scan_free(&now);
@@ -416,11 +445,13 @@ void network_watch(struct network *network)
 {
     while (wait_for_change(network)) {
         struct error reason = { 0 };
+        int ret;
 
         wait_for_quiet(network);
-        if (network_sync(network, &reason) == -ECONNRESET)
+        ret = network_sync(network, &reason);
+        if (ret == -ECONNRESET)
             break;
-        if (reason.code)
+        if (ret < 0)
             network->warn(reason.message);
     }
 }

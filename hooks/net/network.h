@@ -26,6 +26,7 @@ struct network {
     /* Interfaces that could not be given to the guest: not tried again as they are. */
     struct scan_link refused[SCAN_LINKS_MAX];
     size_t refused_count;
+    bool stale; /* an interface went between the last reading and its joining */
     char ports_before[SYSCTL_VALUE_MAX];
     /* The namespace's name server, and what has been done about it. */
     enum { RESOLVER_NONE, RESOLVER_FAILED, RESOLVER_STARTED, RESOLVER_TOLD } resolver;

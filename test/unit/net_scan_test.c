@@ -211,26 +211,13 @@ static void a_foreign_qdisc_is_used_and_left(void **state)
                                "! tc filter show dev eth0 parent ffff: | grep -q mirred");
 }
 
-/* The watcher: it became ours when its parent ended. */
-static pid_t find_watcher(void)
-{
-    pid_t pid = 0;
-    FILE *children = fopen("/proc/thread-self/children", "re");
-
-    assert_non_null(children);
-    assert_int_equal(fscanf(children, "%d", &pid), 1);
-    fclose(children);
-    assert_true(pid > 0);
-    return pid;
-}
-
 static void what_a_killed_predecessor_left_is_cleared(void **state)
 {
     pid_t watcher;
 
     world_add_veth(&world, "eth0", 1);
     start_served(1, "--watch");
-    watcher = find_watcher();
+    watcher = world_find_watcher();
     world_drop_taps(&world);
     assert_int_equal(kill(watcher, SIGKILL), 0);
     assert_int_equal(waitpid(watcher, NULL, 0), watcher);
@@ -630,7 +617,7 @@ static void the_watcher_is_small(void **state)
         assert_true(world_receive(&world));
         world_answer(&world, 0, NULL);
     }
-    snprintf(command, sizeof(command), "cut -d ' ' -f 2 /proc/%d/statm", find_watcher());
+    snprintf(command, sizeof(command), "cut -d ' ' -f 2 /proc/%d/statm", world_find_watcher());
     text = world_output(world.guest, command);
     assert_int_equal(sscanf(text, "%u", &pages), 1);
     print_message("watcher: %u KiB resident\n", pages * 4);

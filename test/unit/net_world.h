@@ -31,6 +31,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -49,6 +50,7 @@ struct world {
     pid_t net;
     int control, output; /* our end of its control connection; its stderr */
     int watcher_log;
+    bool gated; /* each line that it says waits for the test, see world_wait_line() */
     /* the last CONTROL_NETWORK */
     uint8_t *message;
     size_t length;
@@ -185,6 +187,16 @@ static inline const char *world_program(const char *name)
     return path;
 }
 
+/* A pipe for lines; gated, it has room for one, and is full. */
+static inline void world_pipe(const struct world *world, int ends[2])
+{
+    assert_int_equal(pipe2(ends, O_CLOEXEC | (world->gated ? O_DIRECT : 0)), 0);
+    if (!world->gated)
+        return;
+    assert_int_equal(fcntl(ends[1], F_SETPIPE_SZ, 4096), 4096);
+    assert_int_equal(write(ends[1], "-", 1), 1);
+}
+
 /* Starts vmrt-net on the container. @extra: one more option, or NULL. */
 static inline void world_start(struct world *world, unsigned int queues, const char *extra)
 {
@@ -192,8 +204,8 @@ static inline void world_start(struct world *world, unsigned int queues, const c
     int ends[2], words[2], lines[2];
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends), 0);
-    assert_int_equal(pipe2(words, O_CLOEXEC), 0);
-    assert_int_equal(pipe2(lines, O_CLOEXEC), 0);
+    world_pipe(world, words);
+    world_pipe(world, lines);
     snprintf(namespace, sizeof(namespace), "%d", world->container);
     snprintf(control, sizeof(control), "%d", ends[1]);
     snprintf(count, sizeof(count), "%u", queues);
@@ -311,6 +323,48 @@ static inline void world_sleep_ms(long milliseconds)
     struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
 
     nanosleep(&time, NULL);
+}
+
+/* Waits until the process, started gated, wants to say something: it stands still then. */
+static inline void world_wait_line(pid_t pid)
+{
+    char path[64], text[128] = "";
+
+    snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+    for (int i = 0; i < WORLD_TIMEOUT_S * 100; i++) {
+        _cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd_read_full(fd, text, sizeof(text) - 1);
+
+        assert_true(n > 0);
+        text[n] = '\0';
+        if (strtol(text, NULL, 10) == SYS_write)
+            return;
+        world_sleep_ms(10);
+    }
+    fail_msg("nothing is said: %s", text);
+}
+
+/* Lets it say that: makes room by taking away the line before, and waits until it is said. */
+static inline void world_take_line(int fd)
+{
+    struct pollfd line = { .fd = fd, .events = POLLIN };
+    char text[4096];
+
+    assert_true(read(fd, text, sizeof(text)) > 0);
+    assert_int_equal(poll(&line, 1, WORLD_TIMEOUT_S * 1000), 1);
+}
+
+/* The watcher, for a test that is a subreaper: it became ours when its parent ended. */
+static inline pid_t world_find_watcher(void)
+{
+    pid_t pid = 0;
+    FILE *children = fopen("/proc/thread-self/children", "re");
+
+    assert_non_null(children);
+    assert_int_equal(fscanf(children, "%d", &pid), 1);
+    fclose(children);
+    assert_true(pid > 0);
+    return pid;
 }
 
 /* Polls until a command succeeds in a namespace. */
