@@ -17,15 +17,13 @@
 /* A namespace that changes all the time is taken as it was last seen. */
 #define TRIES 8
 
-/* Interfaces whose frames are not Ethernet's, or which are only a view of others. */
-static const struct {
-    const char *kind, *reason;
-} skipped_kinds[] = {
-    { "vrf", "a VRF has no frames of its own" },
-    { "gretap", NULL },
-    { "erspan", NULL }, /* the fallback devices of every namespace */
-    { "ip6gretap", NULL },
-    { "ip6erspan", NULL },
+/*
+ * Kinds that carry Ethernet frames in packets of a network stack: that of this namespace, whose
+ * interfaces are the guest's, unless they were made in another one. Some (gretap0, erspan0 …) are
+ * in every namespace, and down.
+ */
+static const char *const tunnel_kinds[] = {
+    "vxlan", "geneve", "gretap", "erspan", "ip6gretap", "ip6erspan",
 };
 
 static void skip(struct scan *scan, const struct scan_link *link, const char *reason)
@@ -56,6 +54,14 @@ static void copy_string(char *to, size_t size, const struct nlattr *attribute)
         nla_strlcpy(to, attribute, size);
 }
 
+static bool is_tunnel(const struct scan_link *link)
+{
+    for (size_t i = 0; i < sizeof(tunnel_kinds) / sizeof(tunnel_kinds[0]); i++)
+        if (strcmp(link->kind, tunnel_kinds[i]) == 0)
+            return true;
+    return false;
+}
+
 /*
  * Return: whether the guest gets the interface. One that stands on another of this namespace (a
  * VLAN of eth0) gets its frames through that, which the guest has; a bridge's port likewise belongs
@@ -68,11 +74,17 @@ static bool is_for_guest(struct scan *scan, const struct ifinfomsg *info,
 
     if (info->ifi_flags & IFF_LOOPBACK)
         return false;
-    for (size_t i = 0; i < sizeof(skipped_kinds) / sizeof(skipped_kinds[0]); i++)
-        if (strcmp(link->kind, skipped_kinds[i].kind) == 0) {
-            skip(scan, link, skipped_kinds[i].reason);
-            return false;
-        }
+    if (strcmp(link->kind, "vrf") == 0) {
+        skip(scan, link, "a VRF has no frames of its own");
+        return false;
+    }
+    /* IFLA_LINK would not tell: a vxlan has none, whether it stands on an interface or not. */
+    if (is_tunnel(link) && !attributes[IFLA_LINK_NETNSID]) {
+        skip(scan, link,
+             info->ifi_flags & IFF_UP ? "its tunnel leads through interfaces that are passed"
+                                      : NULL);
+        return false;
+    }
     if (info->ifi_type != ARPHRD_ETHER) {
         /* sit0, ip6tnl0 and such are in every namespace, and down. */
         skip(scan, link, info->ifi_flags & IFF_UP ? "it does not carry Ethernet frames" : NULL);

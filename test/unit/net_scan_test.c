@@ -143,6 +143,66 @@ static void interfaces_that_make_no_sense_are_named_and_left_out(void **state)
     assert_null(strstr(words, "interface p1"));
 }
 
+/* Whose packets would be those of the namespace's own stack, whose interfaces the guest has. */
+static void tunnels_of_the_namespace_are_named_and_left_out(void **state)
+{
+    static const char *const kinds[] = {
+        "vxlan id 5 dstport 4789",
+        "vxlan id 6 dstport 4790 dev eth0",
+        "geneve id 5 remote 10.0.1.1",
+        "gretap remote 10.0.1.1",
+        "erspan remote 10.0.1.1 seq key 5 erspan_ver 1 erspan 5",
+        "ip6gretap remote fd00:1::1",
+    };
+    bool made[sizeof(kinds) / sizeof(kinds[0])];
+    const char *words;
+
+    world_add_veth(&world, "eth0", 1);
+    for (int i = 0; i < (int)(sizeof(kinds) / sizeof(kinds[0])); i++) {
+        made[i] =
+            world_try(world.container, "ip link add up%d type %s 2>/dev/null", i, kinds[i]) == 0;
+        if (made[i])
+            world_run(world.container, "ip link set up%d up", i);
+        else
+            print_message("this kernel has no %s\n", kinds[i]);
+    }
+    if (made[0])
+        world_run(world.container, "ip link add down0 type vxlan id 7 dstport 4791");
+    start_served(1, NULL);
+    assert_string_equal(link_name(0), "eth0");
+    assert_null(link_name(1));
+    words = world_words(&world);
+    for (int i = 0; i < (int)(sizeof(kinds) / sizeof(kinds[0])); i++) {
+        char line[128];
+
+        snprintf(line, sizeof(line),
+                 "interface up%d is not passed to the virtual machine: "
+                 "its tunnel leads through interfaces that are passed\n",
+                 i);
+        assert_int_equal(strstr(words, line) != NULL, made[i]);
+    }
+    assert_null(strstr(words, "gretap0"));
+    assert_null(strstr(words, "erspan0"));
+    assert_null(strstr(words, "down0"));
+    if (!made[0])
+        skip();
+}
+
+/* Its packets go where it was made. */
+static void a_tunnel_from_outside_is_passed(void **state)
+{
+    world_add_veth(&world, "eth0", 1);
+    if (world_try(world.outside, "ip link add vx0 type vxlan id 5 dstport 4789 dev o1") != 0) {
+        print_message("skipped: this kernel has no vxlan\n");
+        skip();
+    }
+    world_run(world.outside, "ip link set vx0 netns /proc/%d/fd/%d", getpid(), world.container);
+    world_run(world.container, "ip link set vx0 up");
+    start_served(1, NULL);
+    assert_string_equal(link_name(0), "eth0");
+    assert_string_equal(link_name(1), "vx0");
+}
+
 static void a_macvlan_takes_every_multicast_frame_for_the_guest(void **state)
 {
     char path[64];
@@ -657,6 +717,8 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(links_come_in_order_with_what_a_card_needs),
         TEST(interfaces_that_make_no_sense_are_named_and_left_out),
+        TEST(tunnels_of_the_namespace_are_named_and_left_out),
+        TEST(a_tunnel_from_outside_is_passed),
         TEST(a_macvlan_takes_every_multicast_frame_for_the_guest),
         TEST(a_namespace_without_interfaces_needs_no_message_about_them),
         TEST(nothing_stays_when_the_machine_ends),
