@@ -23,6 +23,7 @@
 
 #include "init/network.h"
 #include "init/replay.h"
+#include "skip_all.h"
 
 static struct network network;
 static struct failure failure;
@@ -391,7 +392,7 @@ static void every_interface_number_in_a_route_is_mapped(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(an_interface_is_named_sized_and_brought_up),
         TEST(the_first_packet_is_not_lost),
@@ -408,9 +409,7 @@ int main(void)
         TEST(every_interface_number_in_a_route_is_mapped),
     };
 
-    if (geteuid() != 0 || system("ip -V >/dev/null 2>&1") != 0) {
-        print_message("skipped: needs root and ip(8)\n");
-        return 0;
-    }
+    if (geteuid() != 0 || system("ip -V >/dev/null 2>&1") != 0)
+        skip_all(tests, sizeof(tests) / sizeof(tests[0]), "root and ip(8)");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

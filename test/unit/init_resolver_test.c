@@ -25,6 +25,7 @@
 #include "init/io.h"
 #include "init/network.h"
 #include "init/resolver.h"
+#include "skip_all.h"
 
 #define QUESTION "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00 who?"
 #define ANSWER   "\x12\x34\x81\x80\x00\x01\x00\x01\x00\x00\x00\x00 you."
@@ -593,7 +594,7 @@ static bool prepare(void)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
+    struct CMUnitTest tests[] = {
         TEST(answers_find_who_asked),
         TEST(an_answer_counts_once),
         TEST(what_is_too_short_for_a_question_is_none),
@@ -616,9 +617,8 @@ int main(void)
         TEST(a_kernel_without_the_means_is_named),
     };
 
-    if (!prepare()) {
-        print_message("skipped: needs root, CONFIG_CGROUP_BPF and a cgroup of version 2\n");
-        return 0;
-    }
+    if (!prepare())
+        skip_all(tests, sizeof(tests) / sizeof(tests[0]),
+                 "root, CONFIG_CGROUP_BPF and a cgroup of version 2");
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
