@@ -162,22 +162,43 @@ static int put_u32(struct nl_msg *message, const struct filter *filter, int peer
     return ret;
 }
 
+static int filter_add(struct kernel *kernel, int from, int to, unsigned int base,
+                      const struct filter *filter)
+{
+    struct nl_msg *message =
+        filter_message(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, from, base, filter);
+
+    if (message && put_u32(message, filter, to) < 0) {
+        nlmsg_free(message);
+        message = NULL;
+    }
+    return kernel_request(kernel, message);
+}
+
+/* What has failed: the kernel's words are the same for some kernels, so it is tried without. */
+static int filter_fail(struct kernel *kernel, int code, int from, unsigned int base,
+                       const struct filter *filter, struct error *err)
+{
+    const struct kernel failed = *kernel; /* its words, before they are overwritten */
+    struct filter plain = *filter;
+
+    plain.verdict = TO_HOST;
+    if (filter->verdict == TO_HOST || filter_add(kernel, from, 0, base, &plain) < 0)
+        return kernel_fail(&failed, code, "CONFIG_NET_CLS_U32", err,
+                           "redirect frames (tc filter u32)");
+    return kernel_fail(&failed, code, "CONFIG_NET_ACT_MIRRED", err,
+                       "redirect frames (tc action mirred)");
+}
+
+/* Return: 0, or a negative errno with some left behind, and maybe one without an action. */
 static int filters_add(struct kernel *kernel, int from, int to, unsigned int base,
                        const struct filter *filters, size_t count, struct error *err)
 {
     for (size_t i = 0; i < count; i++) {
-        struct nl_msg *message =
-            filter_message(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, from, base, &filters[i]);
-        int ret;
+        int ret = filter_add(kernel, from, to, base, &filters[i]);
 
-        if (message && put_u32(message, &filters[i], to) < 0) {
-            nlmsg_free(message);
-            message = NULL;
-        }
-        ret = kernel_request(kernel, message);
         if (ret < 0)
-            return kernel_fail(kernel, ret, "CONFIG_NET_CLS_U32 with CONFIG_NET_ACT_MIRRED", err,
-                               "redirect frames (tc filter u32, action mirred)");
+            return filter_fail(kernel, ret, from, base, &filters[i], err);
     }
     return 0;
 }

@@ -2,9 +2,11 @@
 load engines
 load networks
 
+BLOCKED=/etc/modprobe.d/vmrt-test.conf
 B() { echo "$BATS_TEST_TMPDIR/bundle"; }
 
 teardown() {
+    rm -f "$BLOCKED"
     vmrt delete --force net-test >/dev/null 2>&1 || true
     podman rm -f -t 0 --ignore vmrt-net >/dev/null 2>&1 || true
     podman network rm -f vmrt-pod-net >/dev/null 2>&1 || true
@@ -73,6 +75,46 @@ cni() {
         output_has fragments
         namespace_gone vmrt-ns
     done
+}
+
+# without MODULE...: takes kernel modules out, and keeps the kernel from loading them again.
+without() {
+    mkdir -p "${BLOCKED%/*}"
+    printf 'install %s /bin/false\n' "$@" >"$BLOCKED"
+    out() { for m; do ! grep -q "^$m " /proc/modules || rmmod "$m" 2>/dev/null || return 1; done; }
+    wait_for 20 out "$@"
+}
+
+@test "a host's kernel without what it takes: one line names the option, nothing stays" {
+    [ "$RUNTIME" = vmrt ] || skip "about vmrt"
+    mkdir -p /run/vmrt
+    namespace vmrt-ns
+    netns_bundle "$(B)" vmrt-ns "$(args '["true"]')"
+    here() {
+        footprint
+        ip -n vmrt-ns -o link
+        ip netns exec vmrt-ns tc qdisc show
+        ip netns exec vmrt-ns cat /proc/sys/net/ipv4/ip_local_port_range
+    }
+    here >"$BATS_TEST_TMPDIR/before"
+    local module option
+    while read -r module option; do
+        without "$module"
+        run vmrt run --bundle "$(B)" net-test
+        show "$module: $output"
+        [ "$status" = 1 ]
+        [ "${#lines[@]}" = 1 ]
+        [[ "$output" == *" is $option in the host's kernel"* ]]
+        as_before() { diff "$BATS_TEST_TMPDIR/before" <(here) >&2; }
+        wait_for 20 as_before
+    done <<'END'
+tun CONFIG_TUN
+sch_ingress CONFIG_NET_SCH_INGRESS
+cls_u32 CONFIG_NET_CLS_U32
+act_mirred CONFIG_NET_ACT_MIRRED
+END
+    rm "$BLOCKED"
+    vmrt run --bundle "$(B)" net-test
 }
 
 @test "an interface removed by hand, then the namespace deleted under a running container: it goes on and ends cleanly" {

@@ -117,8 +117,7 @@ static void a_namespace_that_never_rests_is_an_error_in_the_end(void **state)
     words = world_words(&world);
     assert_int_equal(world_wait(&world), 1);
     /* Which is not for want of an option in the host's kernel: no hint follows. */
-    assert_non_null(
-        strstr(words, ": redirect frames (tc filter u32, action mirred): No such device\n"));
+    assert_non_null(strstr(words, ": redirect frames (tc action mirred): No such device\n"));
     assert_nothing_redirected();
 }
 
