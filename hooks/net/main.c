@@ -17,13 +17,16 @@
 
 #include "lib/error.h"
 #include "lib/fd.h"
+#include "hold.h"
 #include "network.h"
 #include "tap.h"
+
+#define HOLD_WAIT_MS 1000
 
 struct options {
     int namespace, control, log;
     unsigned int queues;
-    bool watch, vhost;
+    bool watch, vhost, clean;
 };
 
 static int log_fd = STDERR_FILENO;
@@ -42,6 +45,7 @@ static void print_help(void)
 {
     printf("Usage: vmrt-net --netns FD|PATH --control FD [--queues N] [--vhost]\n"
            "                [--watch] [--log FD]\n"
+           "       vmrt-net --netns FD|PATH --clean\n"
            "       vmrt-net --help | --version\n\n"
            "Gives every interface of a network namespace to a virtual machine: a TAP device for\n"
            "each, traffic redirected both ways, and the same name, MAC, MTU, addresses, routes,\n"
@@ -52,6 +56,8 @@ static void print_help(void)
            "  --vhost          let the host's kernel move the packets (/dev/vhost-net)\n"
            "  --watch          when all is done, go on in the background: pass changes to the\n"
            "                   guest until the machine ends, then take everything back\n"
+           "  --clean          only take away what one that was killed has left in the namespace,\n"
+           "                   unless it is in use\n"
            "  --log FD         where the background process writes its lines (nowhere)\n\n"
            "Ends with 0 when the guest's network works, else with 1 and one line on stderr.\n",
            TAP_QUEUES_MAX);
@@ -91,13 +97,10 @@ static int parse_namespace(const char *text, int *fd, struct error *err)
 static int parse_options(int argc, char **argv, struct options *options, struct error *err)
 {
     static const struct option known[] = {
-        { "netns", required_argument, NULL, 'n' },
-        { "control", required_argument, NULL, 'c' },
-        { "queues", required_argument, NULL, 'q' },
-        { "watch", no_argument, NULL, 'w' },
-        { "log", required_argument, NULL, 'l' },
-        { "vhost", no_argument, NULL, 'v' },
-        { NULL, 0, NULL, 0 },
+        { "netns", required_argument, NULL, 'n' },  { "control", required_argument, NULL, 'c' },
+        { "queues", required_argument, NULL, 'q' }, { "watch", no_argument, NULL, 'w' },
+        { "log", required_argument, NULL, 'l' },    { "vhost", no_argument, NULL, 'v' },
+        { "clean", no_argument, NULL, 'x' },        { NULL, 0, NULL, 0 },
     };
     unsigned long number;
     int option, ret = 0;
@@ -124,6 +127,9 @@ static int parse_options(int argc, char **argv, struct options *options, struct 
         case 'v':
             options->vhost = true;
             break;
+        case 'x':
+            options->clean = true;
+            break;
         case 'w':
             options->watch = true;
             break;
@@ -136,7 +142,7 @@ static int parse_options(int argc, char **argv, struct options *options, struct 
         return ret;
     if (optind < argc)
         return error_set(err, EINVAL, "unexpected argument \"%s\"; see --help", argv[optind]);
-    if (options->namespace < 0 || options->control < 0)
+    if (options->namespace < 0 || (options->control < 0 && !options->clean))
         return error_set(err, EINVAL, "--netns and --control are needed; see --help");
     return 0;
 }
@@ -181,6 +187,11 @@ static pid_t go_on_in_background(const struct options *options, struct error *er
 static int connect_network(const struct options *options, struct network *network,
                            struct error *err)
 {
+    /*
+     * Another one may be about to end in the namespace, and take its filters off it. Without the
+     * lock all works, unless this process is killed.
+     */
+    _cleanup_close_ int hold = hold_take(HOLD_WAIT_MS);
     int ret = network_open(network, options->control, options->queues, options->vhost, say, err);
 
     if (ret < 0)
@@ -199,6 +210,16 @@ static int connect_network(const struct options *options, struct network *networ
         network_undo(network);
     network_close(network);
     return ret;
+}
+
+static int clean_network(struct error *err)
+{
+    _cleanup_close_ int hold = hold_take(0);
+
+    if (hold == -EWOULDBLOCK)
+        return 0;
+    return hold < 0 ? error_set(err, -hold, "lock the network namespace: %s", strerror(-hold))
+                    : network_clean(err);
 }
 
 int main(int argc, char **argv)
@@ -226,7 +247,7 @@ int main(int argc, char **argv)
     }
     ret = enter(&options, &err);
     if (ret == 0)
-        ret = connect_network(&options, &network, &err);
+        ret = options.clean ? clean_network(&err) : connect_network(&options, &network, &err);
     if (ret < 0)
         say(err.message);
     return ret < 0 ? 1 : 0;

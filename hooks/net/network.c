@@ -464,6 +464,25 @@ void network_undo(struct network *network)
     network->ports_before[0] = '\0';
 }
 
+int network_clean(struct error *err)
+{
+    static struct scan now;
+    struct kernel kernel;
+    int ret = kernel_open(&kernel, err);
+
+    if (ret < 0)
+        return ret;
+    ret = scan_take(&now, &kernel, NULL, 0, err);
+    if (ret == 0 && !now.machine[0]) {
+        for (size_t i = 0; i < now.link_count; i++)
+            redirect_clear(&kernel, now.links[i].index);
+        sysctl_free_ports();
+    }
+    scan_free(&now);
+    kernel_close(&kernel);
+    return ret;
+}
+
 void network_close(struct network *network)
 {
     scan_free(&network->told);

@@ -53,6 +53,13 @@ void network_watch(struct network *network);
 /* Takes everything of ours off the namespace. */
 void network_undo(struct network *network);
 
+/**
+ * network_clean() - take what a watcher that was killed has left off the namespace that the caller
+ * is in. Nothing is done while a virtual machine is connected.
+ * Return: 0 or a negative errno.
+ */
+int network_clean(struct error *err);
+
 void network_close(struct network *network);
 
 #endif

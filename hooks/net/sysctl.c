@@ -229,6 +229,11 @@ int sysctl_reserve_ports(char before[SYSCTL_VALUE_MAX])
     return ret;
 }
 
+void sysctl_free_ports(void)
+{
+    sysctl_restore_ports(PORT_DEFAULT);
+}
+
 void sysctl_restore_ports(const char *before)
 {
     char now[SYSCTL_VALUE_MAX];

@@ -29,6 +29,9 @@ void sysctl_describe_ipv6(struct protocol_writer *writer, const char *interface)
  */
 int sysctl_reserve_ports(char before[SYSCTL_VALUE_MAX]);
 
+/* What a process that was killed has reserved: back to the kernel's default. */
+void sysctl_free_ports(void);
+
 /* Puts it back, unless somebody else has changed it since. */
 void sysctl_restore_ports(const char *before);
 

@@ -192,6 +192,24 @@ static int end_process(const struct container *container, bool force, struct err
     return ret < 0 ? error_set(err, -ret, "cannot kill the container: %s", strerror(-ret)) : 0;
 }
 
+/* A watcher of the network that was killed has left the namespace as it was with the machine. */
+static void clean_network(const struct container *container)
+{
+    _cleanup_free_ char *config = NULL;
+    struct spec spec = { 0 };
+    struct error err = { 0 };
+    int ret = fd_read_file(container->directory, CONTAINER_CONFIG, SPEC_SIZE_MAX, &config, NULL);
+
+    ret = ret < 0 ? error_set(&err, -ret, "%s: %s", CONTAINER_CONFIG, strerror(-ret))
+                  : spec_parse(config, &spec, &err);
+    for (size_t i = 0; ret == 0 && i < spec.namespace_count; i++)
+        if (strcmp(spec.namespaces[i].type, "network") == 0 && spec.namespaces[i].path)
+            ret = network_clean(spec.namespaces[i].path, &err);
+    if (ret < 0)
+        log_warning("%s", err.message);
+    spec_free(&spec);
+}
+
 int lifecycle_delete(const char *root, struct container *container, bool force, struct error *err)
 {
     struct error hook_error;
@@ -209,6 +227,8 @@ int lifecycle_delete(const char *root, struct container *container, bool force, 
     }
     if (ret < 0)
         return ret;
+    if (container->complete && !container->uplink)
+        clean_network(container);
     /* A container that create did not finish was never there for its hooks. config.md
      * "poststop": failures are logged, the rest goes on. */
     if (container->complete &&

@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/nsfs.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -24,8 +26,9 @@
 
 /* The descriptors that vmrt-net inherits. */
 struct handover {
-    int program, namespace, control, log;
-    int user; /* user namespace that owns the network's; -1: this process's own */
+    int program, namespace, log;
+    int control; /* -1: only clean up */
+    int user;    /* user namespace that owns the network's; -1: this process's own */
     uint32_t queues;
     bool vhost;
 };
@@ -77,16 +80,24 @@ static int open_owner(const struct container *container, int *user, struct error
 static __attribute__((noreturn)) void run_program(const struct handover *handover, int errors)
 {
     char namespace[16], control[16], queues[16], log[16];
-    const char *args[12] = { "vmrt-net", "--netns",  namespace, "--control",
-                             control,    "--queues", queues,    "--watch" };
+    const char *args[12] = { "vmrt-net", "--netns", namespace };
     const char *const env[] = { NULL };
     const int kept[] = { handover->namespace, handover->control, handover->log };
-    size_t count = 8;
+    size_t count = 3;
 
     snprintf(namespace, sizeof(namespace), "%d", handover->namespace);
     snprintf(control, sizeof(control), "%d", handover->control);
     snprintf(queues, sizeof(queues), "%u", handover->queues);
     snprintf(log, sizeof(log), "%d", handover->log);
+    if (handover->control < 0) {
+        args[count++] = "--clean";
+    } else {
+        args[count++] = "--control";
+        args[count++] = control;
+        args[count++] = "--queues";
+        args[count++] = queues;
+        args[count++] = "--watch";
+    }
     if (handover->vhost)
         args[count++] = "--vhost";
     if (handover->log >= 0) {
@@ -186,9 +197,22 @@ int network_connect(const struct container *container, struct error *err)
         return error_set(err, ESRCH, "the virtual machine ended before the process was started");
     if (control < 0)
         return error_set(err, -control, "control socket: %s", strerror(-control));
-    handover = (struct handover) { program, namespace, control, log_fd(), user, 1, false };
+    handover = (struct handover) { program, namespace, log_fd(), control, user, 1, false };
     if (container->cpus > 1)
         handover.queues = container->cpus < QUEUES_MAX ? container->cpus : QUEUES_MAX;
     handover.vhost = container->net_vhost;
     return hand_over(&handover, err);
+}
+
+int network_clean(const char *path, struct error *err)
+{
+    _cleanup_close_ int program = -1, namespace = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+    /* Where the namespace was mounted is an empty file now, or nothing. */
+    if (namespace < 0 || ioctl(namespace, NS_GET_NSTYPE) != CLONE_NEWNET)
+        return 0;
+    program = open_program(err);
+    if (program < 0)
+        return program;
+    return hand_over(&(struct handover) { program, namespace, -1, -1, -1, 1, false }, err);
 }

@@ -15,4 +15,12 @@
  */
 int network_connect(const struct container *container, struct error *err);
 
+/**
+ * network_clean() - once the machine has ended, take off a network namespace that outlives it what
+ * vmrt-net could not because it was killed.
+ * @path: of the namespace, as in config.json. It may be gone.
+ * Return: 0 or -errno in vmrt-net's words.
+ */
+int network_clean(const char *path, struct error *err);
+
 #endif

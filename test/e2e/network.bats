@@ -1,8 +1,13 @@
 # Interfaces of the container's network namespace appear in its machine.
 load engines
+load networks
 
 setup_file() { engines_up; }
-teardown() { remove vmrt-net vmrt-peer; }
+teardown() {
+    remove vmrt-net vmrt-peer
+    vmrt delete --force vmrt-net >/dev/null 2>&1 || true
+    namespace_gone vmrt-ns
+}
 
 # What a container sees of its network, without what numbers its interfaces and queues.
 seen='ip -o link | sed -E "s/^[0-9]+: ([^@:]+)(@[^:]*)?:.* mtu ([0-9]+) .*link\/[a-z]+ ([0-9a-f:]+).*/\1 \3 \4/"
@@ -62,4 +67,32 @@ seen='ip -o link | sed -E "s/^[0-9]+: ([^@:]+)(@[^:]*)?:.* mtu ([0-9]+) .*link\/
     ip netns del vmrt-ns
     gone() { ! pgrep -x vmrt-net >/dev/null; }
     wait_for 10 gone
+}
+
+@test "a watcher that was killed: delete takes what it left off the namespace, and runc has a network there" {
+    [ "$RUNTIME" = vmrt ] || skip "about vmrt"
+    local B=$BATS_TEST_TMPDIR/bundle
+    namespace vmrt-ns
+    here() {
+        ip -n vmrt-ns -o link
+        ip netns exec vmrt-ns tc qdisc show
+        ip netns exec vmrt-ns cat /proc/sys/net/ipv4/ip_local_port_range
+    }
+    here >"$BATS_TEST_TMPDIR/before"
+    netns_bundle "$B" vmrt-ns "$(args '["sleep", "1000"]')"
+    vmrt run --detach --bundle "$B" vmrt-net </dev/null >/dev/null 2>&1 3>&-
+    ping -c 1 -W 20 10.77.0.2
+    pkill -9 -x vmrt-net
+    wait_for 20 no_watcher
+    vmrt kill vmrt-net KILL
+    wait_for 20 status_is vmrt-net stopped
+    # It is about something.
+    ! diff "$BATS_TEST_TMPDIR/before" <(here) >&2 || return 1
+    run vmrt delete vmrt-net
+    show "$output"
+    [ "$status" = 0 ]
+    [ -z "$output" ]
+    diff "$BATS_TEST_TMPDIR/before" <(here) >&2
+    netns_bundle "$B" vmrt-ns "$(args '["ping", "-c", "1", "-W", "20", "10.77.0.1"]')"
+    runc run --bundle "$B" vmrt-net
 }

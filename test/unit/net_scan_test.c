@@ -293,6 +293,53 @@ static void what_a_killed_predecessor_left_is_cleared(void **state)
     assert_clean();
 }
 
+static void clean(void)
+{
+    world_run(world.guest, "%s --netns /proc/%d/fd/%d --clean", world_program("vmrt-net"), getpid(),
+              world.container);
+}
+
+/* Nobody is to come there for it: a container of another runtime has no network until then. */
+static void what_was_left_is_cleaned_without_a_machine(void **state)
+{
+    const char *there = "tc filter show dev eth0 ingress | grep -q mirred && "
+                        "tc filter show dev eth1 ingress | grep -q mirred && "
+                        "grep -q 61440.65535 /proc/sys/net/ipv4/ip_local_port_range";
+    pid_t watcher;
+
+    world_add_veth(&world, "eth0", 1);
+    world_add_veth(&world, "eth1", 2);
+    world_run(world.container, "tc qdisc add dev eth1 ingress && "
+                               "tc filter add dev eth1 parent ffff: prio 7 protocol 0x1234 u32 "
+                               "match u32 0 0 flowid 1:1");
+    start_served(1, "--watch");
+    watcher = world_find_watcher();
+    /* Not while there is somebody who does it, */
+    clean();
+    world_run(world.container, "%s", there);
+    assert_int_equal(kill(watcher, SIGKILL), 0);
+    assert_int_equal(waitpid(watcher, NULL, 0), watcher);
+    /* nor while the machine has its TAPs. */
+    clean();
+    world_run(world.container, "%s", there);
+    world_drop_taps(&world);
+    clean();
+    world_run(world.container, "tc filter show dev eth1 ingress | grep -q 'pref 7 ' && "
+                               "! tc filter show dev eth1 ingress | grep -q mirred && "
+                               "tc qdisc del dev eth1 ingress");
+    assert_clean();
+    clean();
+    assert_clean();
+    world_run(world.container, "busybox ping -q -c 1 -W 5 10.0.1.1 >/dev/null");
+}
+
+static void a_range_of_somebody_elses_is_not_cleaned(void **state)
+{
+    world_run(world.container, "echo 2000 3000 >/proc/sys/net/ipv4/ip_local_port_range");
+    clean();
+    world_run(world.container, "grep -q 2000.3000 /proc/sys/net/ipv4/ip_local_port_range");
+}
+
 static void a_second_machine_in_the_namespace_is_refused(void **state)
 {
     struct world second = world;
@@ -693,6 +740,7 @@ static void bad_options_are_named(void **state)
     static const struct {
         const char *options, *words;
     } cases[] = {
+        { "--clean", "--netns and --control are needed" },
         { "", "--netns and --control are needed" },
         { "--netns /nonexistent --control 2", "--netns: /nonexistent" },
         { "--netns /proc/self/ns/net --control 77", "--control: \"77\" is not an open descriptor" },
@@ -724,6 +772,8 @@ int main(void)
         TEST(nothing_stays_when_the_machine_ends),
         TEST(a_foreign_qdisc_is_used_and_left),
         TEST(what_a_killed_predecessor_left_is_cleared),
+        TEST(what_was_left_is_cleaned_without_a_machine),
+        TEST(a_range_of_somebody_elses_is_not_cleaned),
         TEST(a_second_machine_in_the_namespace_is_refused),
         TEST(a_refusal_of_the_machine_is_said_and_undone),
         TEST(a_machine_that_ends_while_it_is_asked_is_no_hang),
