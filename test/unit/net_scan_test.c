@@ -1,6 +1,6 @@
 /*
- * vmrt-net alone, against a fake vmrt-vmm: what it says about a namespace, what it refuses, the
- * frames that come out of its TAPs, and that it leaves nothing behind. See net_world.h.
+ * vmrt-net alone, against a fake vmrt-vmm: what it says about a namespace, what it refuses, and the
+ * frames that come out of its TAPs. See net_world.h.
  */
 #include "net_world.h"
 
@@ -73,30 +73,13 @@ static uint64_t link_number(unsigned int number, uint16_t tag)
     return value;
 }
 
-static void start_served(unsigned int queues, const char *extra)
-{
-    world_start(&world, queues, extra);
-    assert_true(world_receive(&world));
-    world_answer(&world, 0, NULL);
-    assert_int_equal(world_wait(&world), 0);
-}
-
-/* Nothing of ours: no TAP, no qdisc, no filter, the settings as they were. */
-static void assert_clean(void)
-{
-    assert_string_equal(world_output(world.container, "ip -o link | grep -c vmrt || true"), "0\n");
-    assert_string_equal(world_output(world.container, "tc qdisc | grep -c clsact || true"), "0\n");
-    assert_string_equal(world_output(world.container, "cat /proc/sys/net/ipv4/ip_local_port_range"),
-                        "32768\t60999\n");
-}
-
 static void links_come_in_order_with_what_a_card_needs(void **state)
 {
     world_add_veth(&world, "eth0", 1);
     world_add_veth(&world, "net1", 2);
     world_run(world.container, "ip link set net1 mtu 9000; ip link set net1 down; "
                                "ip link set eth0 address 02:11:22:33:44:55");
-    start_served(3, NULL);
+    world_start_served(&world, 3, NULL);
     assert_string_equal(link_name(0), "eth0");
     assert_string_equal(link_name(1), "net1");
     assert_null(link_name(2));
@@ -132,7 +115,7 @@ static void interfaces_that_make_no_sense_are_named_and_left_out(void **state)
               "ip link set p0 master br0 && ip link set br0 up && "
               "ip link add link eth0 name mv0 type macvlan && ip tuntap add dev tun7 mode tun && "
               "ip link set tun7 up");
-    start_served(1, NULL);
+    world_start_served(&world, 1, NULL);
     assert_string_equal(link_name(0), "eth0");
     words = world_words(&world);
     assert_non_null(strstr(words, "interface p0 is not passed to the virtual machine: "
@@ -168,7 +151,7 @@ static void tunnels_of_the_namespace_are_named_and_left_out(void **state)
     }
     if (made[0])
         world_run(world.container, "ip link add down0 type vxlan id 7 dstport 4791");
-    start_served(1, NULL);
+    world_start_served(&world, 1, NULL);
     assert_string_equal(link_name(0), "eth0");
     assert_null(link_name(1));
     words = world_words(&world);
@@ -198,7 +181,7 @@ static void a_tunnel_from_outside_is_passed(void **state)
     }
     world_run(world.outside, "ip link set vx0 netns /proc/%d/fd/%d", getpid(), world.container);
     world_run(world.container, "ip link set vx0 up");
-    start_served(1, NULL);
+    world_start_served(&world, 1, NULL);
     assert_string_equal(link_name(0), "eth0");
     assert_string_equal(link_name(1), "vx0");
 }
@@ -213,13 +196,13 @@ static void a_macvlan_takes_every_multicast_frame_for_the_guest(void **state)
               "ip link add link d0 name mv0 type macvlan mode bridge && ip link set mv0 netns %s",
               path);
     world_run(world.container, "ip addr add 10.3.0.2/24 dev mv0 && ip link set mv0 up");
-    start_served(1, "--watch");
+    world_start_served(&world, 1, "--watch");
     assert_string_equal(link_name(0), "mv0");
     world_run(world.container, "ip link show dev mv0 | grep -q ALLMULTI");
     world_drop_taps(&world);
     assert_true(world_end_machine(&world));
     world_run(world.container, "! ip link show dev mv0 | grep -q ALLMULTI");
-    assert_clean();
+    world_assert_clean(&world);
 }
 
 static void a_namespace_without_interfaces_needs_no_message_about_them(void **state)
@@ -241,148 +224,7 @@ static void a_namespace_without_interfaces_needs_no_message_about_them(void **st
     }
     world_drop_taps(&world);
     assert_true(world_end_machine(&world));
-    assert_clean();
-}
-
-static void nothing_stays_when_the_machine_ends(void **state)
-{
-    world_add_veth(&world, "eth0", 1);
-    start_served(2, "--watch");
-    world_run(world.container, "tc qdisc show dev eth0 | grep -q clsact && "
-                               "grep -q 61440.65535 /proc/sys/net/ipv4/ip_local_port_range");
-    world_drop_taps(&world);
-    assert_true(world_end_machine(&world));
-    assert_clean();
-    world_run(world.container, "busybox ping -q -c 1 -W 5 10.0.1.1 >/dev/null");
-}
-
-/* A qdisc of somebody else's stays, with its filters. */
-static void a_foreign_qdisc_is_used_and_left(void **state)
-{
-    world_add_veth(&world, "eth0", 1);
-    world_run(world.container, "tc qdisc add dev eth0 ingress && "
-                               "tc filter add dev eth0 parent ffff: prio 7 protocol 0x1234 u32 "
-                               "match u32 0 0 flowid 1:1");
-    start_served(1, "--watch");
-    world_run(world.container, "tc filter show dev eth0 parent ffff: | grep -q mirred");
-    world_drop_taps(&world);
-    assert_true(world_end_machine(&world));
-    world_run(world.container, "tc filter show dev eth0 parent ffff: | grep -q 'pref 7 ' && "
-                               "! tc filter show dev eth0 parent ffff: | grep -q mirred");
-}
-
-static void what_a_killed_predecessor_left_is_cleared(void **state)
-{
-    pid_t watcher;
-
-    world_add_veth(&world, "eth0", 1);
-    start_served(1, "--watch");
-    watcher = world_find_watcher();
-    world_drop_taps(&world);
-    assert_int_equal(kill(watcher, SIGKILL), 0);
-    assert_int_equal(waitpid(watcher, NULL, 0), watcher);
-    fd_close(&world.control);
-    fd_close(&world.output);
-    fd_close(&world.watcher_log);
-    world_run(world.container, "tc qdisc show dev eth0 | grep -q clsact && "
-                               "grep -q 61440.65535 /proc/sys/net/ipv4/ip_local_port_range");
-    start_served(1, "--watch");
-    world_run(world.container, "test $(tc filter show dev eth0 ingress | grep -c Redirect) = 1");
-    world_drop_taps(&world);
-    assert_true(world_end_machine(&world));
-    assert_clean();
-}
-
-static void clean(void)
-{
-    world_run(world.guest, "%s --netns /proc/%d/fd/%d --clean", world_program("vmrt-net"), getpid(),
-              world.container);
-}
-
-/* Nobody is to come there for it: a container of another runtime has no network until then. */
-static void what_was_left_is_cleaned_without_a_machine(void **state)
-{
-    const char *there = "tc filter show dev eth0 ingress | grep -q mirred && "
-                        "tc filter show dev eth1 ingress | grep -q mirred && "
-                        "grep -q 61440.65535 /proc/sys/net/ipv4/ip_local_port_range";
-    pid_t watcher;
-
-    world_add_veth(&world, "eth0", 1);
-    world_add_veth(&world, "eth1", 2);
-    world_run(world.container, "tc qdisc add dev eth1 ingress && "
-                               "tc filter add dev eth1 parent ffff: prio 7 protocol 0x1234 u32 "
-                               "match u32 0 0 flowid 1:1");
-    start_served(1, "--watch");
-    watcher = world_find_watcher();
-    /* Not while there is somebody who does it, */
-    clean();
-    world_run(world.container, "%s", there);
-    assert_int_equal(kill(watcher, SIGKILL), 0);
-    assert_int_equal(waitpid(watcher, NULL, 0), watcher);
-    /* nor while the machine has its TAPs. */
-    clean();
-    world_run(world.container, "%s", there);
-    world_drop_taps(&world);
-    clean();
-    world_run(world.container, "tc filter show dev eth1 ingress | grep -q 'pref 7 ' && "
-                               "! tc filter show dev eth1 ingress | grep -q mirred && "
-                               "tc qdisc del dev eth1 ingress");
-    assert_clean();
-    clean();
-    assert_clean();
-    world_run(world.container, "busybox ping -q -c 1 -W 5 10.0.1.1 >/dev/null");
-}
-
-static void a_range_of_somebody_elses_is_not_cleaned(void **state)
-{
-    world_run(world.container, "echo 2000 3000 >/proc/sys/net/ipv4/ip_local_port_range");
-    clean();
-    world_run(world.container, "grep -q 2000.3000 /proc/sys/net/ipv4/ip_local_port_range");
-}
-
-static void a_second_machine_in_the_namespace_is_refused(void **state)
-{
-    struct world second = world;
-
-    world_add_veth(&world, "eth0", 1);
-    start_served(1, "--watch");
-    second = world;
-    second.message = NULL;
-    second.tap_count = 0;
-    world_start(&second, 1, NULL);
-    assert_int_equal(world_wait(&second), 1);
-    assert_non_null(strstr(world_words(&second), "another virtual machine is using it (interface "
-                                                 "vmrt0)"));
-    close(second.control);
-    close(second.output);
-    close(second.watcher_log);
-    world_run(world.container, "tc filter show dev eth0 ingress | grep -q mirred");
-    world_drop_taps(&world);
-    assert_true(world_end_machine(&world));
-}
-
-static void a_refusal_of_the_machine_is_said_and_undone(void **state)
-{
-    world_add_veth(&world, "eth0", 1);
-    world_start(&world, 1, "--watch");
-    assert_true(world_receive(&world));
-    world_answer(&world, ENOSPC, "interface eth0: no device slot is free");
-    world_drop_taps(&world);
-    assert_int_equal(world_wait(&world), 1);
-    assert_string_equal(world_words(&world), "vmrt-net: interface eth0: no device slot is free\n");
-    assert_clean();
-}
-
-static void a_machine_that_ends_while_it_is_asked_is_no_hang(void **state)
-{
-    world_add_veth(&world, "eth0", 1);
-    world_start(&world, 1, "--watch");
-    assert_true(world_receive(&world));
-    world_drop_taps(&world);
-    fd_close(&world.control);
-    assert_int_equal(world_wait(&world), 1);
-    assert_non_null(strstr(world_words(&world), "the virtual machine has ended"));
-    assert_clean();
+    world_assert_clean(&world);
 }
 
 static void gone_interfaces_are_said(void **state)
@@ -390,7 +232,7 @@ static void gone_interfaces_are_said(void **state)
     struct protocol_field field = { 0 };
 
     world_add_veth(&world, "eth0", 1);
-    start_served(1, "--watch");
+    world_start_served(&world, 1, "--watch");
     while (world_is_asked(&world, 300)) {
         assert_true(world_receive(&world));
         world_answer(&world, 0, NULL);
@@ -403,7 +245,7 @@ static void gone_interfaces_are_said(void **state)
     world_answer(&world, 0, NULL);
     world_drop_taps(&world);
     assert_true(world_end_machine(&world));
-    assert_clean();
+    world_assert_clean(&world);
 }
 
 /* The carrier that the machine has been told of interface @index; -1: nothing new. */
@@ -438,7 +280,7 @@ static void the_far_end_goes_down_and_up(void **state)
     unsigned int index;
 
     world_add_veth(&world, "eth0", 1);
-    start_served(1, "--watch");
+    world_start_served(&world, 1, "--watch");
     assert_int_equal(link_number(0, FIELD_LINK_CARRIER), 1);
     index = (unsigned int)link_number(0, FIELD_LINK_INDEX);
     world_run(world.outside, "ip link set o1 down");
@@ -449,14 +291,14 @@ static void the_far_end_goes_down_and_up(void **state)
     expect_carrier(index, 1);
     world_drop_taps(&world);
     assert_true(world_end_machine(&world));
-    assert_clean();
+    world_assert_clean(&world);
 }
 
 static void an_interface_without_a_carrier_is_given_so(void **state)
 {
     world_add_veth(&world, "eth0", 1);
     world_run(world.outside, "ip link set o1 down");
-    start_served(1, "--watch");
+    world_start_served(&world, 1, "--watch");
     assert_int_equal(link_number(0, FIELD_LINK_CARRIER), 0);
     world_drop_taps(&world);
     assert_true(world_end_machine(&world));
@@ -469,7 +311,7 @@ static void what_went_is_said_before_what_came(void **state)
     unsigned int gone = 0;
 
     world_add_veth(&world, "eth0", 1);
-    start_served(1, "--watch");
+    world_start_served(&world, 1, "--watch");
     world_run(world.outside,
               "ip link add o2 type veth peer name eth1 && "
               "ip link set eth1 netns /proc/%d/fd/%d",
@@ -497,7 +339,7 @@ static void a_late_refusal_is_retracted_and_not_repeated(void **state)
     ssize_t n;
 
     world_add_veth(&world, "eth0", 1);
-    start_served(1, "--watch");
+    world_start_served(&world, 1, "--watch");
     world_add_veth(&world, "eth1", 2);
     while (world_is_asked(&world, 500)) {
         assert_true(world_receive(&world));
@@ -526,7 +368,7 @@ static void a_late_refusal_is_retracted_and_not_repeated(void **state)
     assert_int_equal(protocol_find(world.fields, FIELD_NETLINK, &field), 1);
     world_answer(&world, 0, NULL);
     assert_true(world_end_machine(&world));
-    assert_clean();
+    world_assert_clean(&world);
 }
 
 static void sixteen_interfaces_with_eight_queues_fit_one_request(void **state)
@@ -537,11 +379,11 @@ static void sixteen_interfaces_with_eight_queues_fit_one_request(void **state)
         snprintf(name, sizeof(name), "if%d", i);
         world_add_veth(&world, name, i + 1);
     }
-    start_served(8, "--watch");
+    world_start_served(&world, 8, "--watch");
     assert_int_equal(world.tap_count, 128);
     world_drop_taps(&world);
     assert_true(world_end_machine(&world));
-    assert_clean();
+    world_assert_clean(&world);
 }
 
 /* Asked for vhost, and whether or not this host has it: the machine knows what it gets. */
@@ -551,7 +393,7 @@ static void vhost_descriptors_come_with_the_taps_if_there_are_any(void **state)
 
     world_add_veth(&world, "eth0", 1);
     world_add_veth(&world, "eth1", 2);
-    start_served(2, "--vhost");
+    world_start_served(&world, 2, "--vhost");
     assert_int_equal(link_number(0, FIELD_LINK_VHOST), there);
     assert_int_equal(link_number(1, FIELD_LINK_VHOST), there);
     assert_int_equal(world.tap_count, there ? 8 : 4);
@@ -563,7 +405,7 @@ static void a_storm_of_changes_becomes_few_messages(void **state)
     unsigned int messages = 0;
 
     world_add_veth(&world, "eth0", 1);
-    start_served(1, "--watch");
+    world_start_served(&world, 1, "--watch");
     world_run(world.container,
               "ip -batch - <<END\n$(for i in $(seq 1 2000); do "
               "echo route add 10.200.$((i / 250)).$((i %% 250)) dev eth0; done)\nEND");
@@ -612,7 +454,7 @@ static void frames_have_right_checksums(void **state)
     struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons(999) };
 
     world_add_veth(&world, "eth0", 1);
-    start_served(1, NULL);
+    world_start_served(&world, 1, NULL);
     world_run(world.outside, "ip neigh replace 10.0.1.2 lladdr 02:00:00:00:00:02 dev o1");
     assert_int_equal(setns(world.outside, CLONE_NEWNET), 0);
     sender = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -682,7 +524,7 @@ static void name_servers_hear_nothing_of_answers_that_others_asked_for(void **st
     uint8_t frame[256], seen[256];
 
     world_add_veth(&world, "eth0", 1);
-    start_served(1, NULL);
+    world_start_served(&world, 1, NULL);
     assert_int_equal(setns(world.outside, CLONE_NEWNET), 0);
     int outside = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, htons(ETH_P_ALL));
     address.sll_ifindex = (int)if_nametoindex("o1");
@@ -719,7 +561,7 @@ static void the_watcher_is_small(void **state)
     char command[128];
 
     world_add_veth(&world, "eth0", 1);
-    start_served(1, "--watch");
+    world_start_served(&world, 1, "--watch");
     while (world_is_asked(&world, 300)) {
         assert_true(world_receive(&world));
         world_answer(&world, 0, NULL);
@@ -769,14 +611,6 @@ int main(void)
         TEST(a_tunnel_from_outside_is_passed),
         TEST(a_macvlan_takes_every_multicast_frame_for_the_guest),
         TEST(a_namespace_without_interfaces_needs_no_message_about_them),
-        TEST(nothing_stays_when_the_machine_ends),
-        TEST(a_foreign_qdisc_is_used_and_left),
-        TEST(what_a_killed_predecessor_left_is_cleared),
-        TEST(what_was_left_is_cleaned_without_a_machine),
-        TEST(a_range_of_somebody_elses_is_not_cleaned),
-        TEST(a_second_machine_in_the_namespace_is_refused),
-        TEST(a_refusal_of_the_machine_is_said_and_undone),
-        TEST(a_machine_that_ends_while_it_is_asked_is_no_hang),
         TEST(gone_interfaces_are_said),
         TEST(the_far_end_goes_down_and_up),
         TEST(an_interface_without_a_carrier_is_given_so),

@@ -321,6 +321,25 @@ static inline const char *world_words(struct world *world)
     return text;
 }
 
+/* vmrt-net to the point where the machine has its network. */
+static inline void world_start_served(struct world *world, unsigned int queues, const char *extra)
+{
+    world_start(world, queues, extra);
+    assert_true(world_receive(world));
+    world_answer(world, 0, NULL);
+    assert_int_equal(world_wait(world), 0);
+}
+
+/* Nothing of ours: no TAP, no qdisc, no filter, the settings as they were. */
+static inline void world_assert_clean(const struct world *world)
+{
+    assert_string_equal(world_output(world->container, "ip -o link | grep -c vmrt || true"), "0\n");
+    assert_string_equal(world_output(world->container, "tc qdisc | grep -c clsact || true"), "0\n");
+    assert_string_equal(world_output(world->container,
+                                     "cat /proc/sys/net/ipv4/ip_local_port_range"),
+                        "32768\t60999\n");
+}
+
 static inline void world_sleep_ms(long milliseconds)
 {
     struct timespec time = { milliseconds / 1000, milliseconds % 1000 * 1000000 };
