@@ -45,8 +45,8 @@ void net_workers_destroy(struct net_workers *workers);
  * net_worker_setup() - make the calling thread fit for net_worker_serve(); before any sandbox.
  *
  * It gets SCHED_BATCH, unless the process has been given a policy other than the usual one: then it
- * does not preempt who makes packets, a vCPU or the host's sender, each time there is one, but finds
- * several when its turn comes. Where a CPU is idle it runs at once all the same (sched(7)).
+ * does not preempt who makes packets, a vCPU or the host's sender, each time there is one, but
+ * finds several when its turn comes. Where a CPU is idle it runs at once all the same (sched(7)).
  */
 void net_worker_setup(void);
 
