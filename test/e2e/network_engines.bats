@@ -24,8 +24,9 @@ in_both() {
     SHOW=1 each run_here
     # Nothing of ours stays.
     wait_for 20 no_watcher
-    ! ip -n vmrt-ns link | grep -q vmrt
-    ! ip netns exec vmrt-ns tc qdisc show | grep -qE 'clsact|ingress'
+    ip -n vmrt-ns link >"$BATS_TEST_TMPDIR/left"
+    ip netns exec vmrt-ns tc qdisc show >>"$BATS_TEST_TMPDIR/left"
+    run ! grep -E 'vmrt|clsact|ingress' "$BATS_TEST_TMPDIR/left"
 }
 
 # cni ADD|DEL IFNAME JSON: calls the plugin as an engine does.
