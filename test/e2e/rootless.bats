@@ -32,6 +32,11 @@ END
     as_user 'podman load -q -i /var/lib/vmrt-test/busybox.tar'
 }
 
+teardown() {
+    # shellcheck disable=SC2086 # pids
+    [ -z "${HOST_SERVERS:-}" ] || kill $HOST_SERVERS 2>/dev/null || true
+}
+
 teardown_file() {
     local mode group
     as_user 'podman rm -fa -t 0; podman system migrate' >/dev/null 2>&1 || true
@@ -179,6 +184,38 @@ no_userns='.linux.uidMappings = null | .linux.gidMappings = null |
     run as_user 'podman run --rm --network none -u 70000 busybox true'
     [ "$status" -ne 0 ]
     [[ "$output" == *"cannot set uid to unmapped user"* ]]
+}
+
+# A web server with a published port, which also asks servers of the host.
+with_slirp4netns() {
+    as_user "podman --runtime $runtime run -d --name c -p 18080:80 \
+        --network slirp4netns:port_handler=slirp4netns,allow_host_loopback=true \
+        busybox sh -c 'seq 100000 >/f; exec httpd -f -h /'" >/dev/null
+    served() { curl -sSf -m 10 -o /dev/null http://127.0.0.1:18080/f 2>/dev/null; }
+    wait_for 30 served
+    curl -sS -m 20 http://127.0.0.1:18080/f | md5sum
+    ip netns exec world curl -sS -m 20 http://192.0.2.2:18080/f | md5sum
+    as_user 'podman exec c sh -c "
+        ip -o link | grep -oE \"(lo|tap0): .* mtu [0-9]+\"; ip -o -4 addr; ip route; cat /etc/resolv.conf
+        timeout 30 wget -q -O - http://10.0.2.2:8000/answer
+        seq 5000 | timeout 30 nc 10.0.2.2 8001 | md5sum"'
+    as_user 'podman rm -f -t 0 c' >/dev/null
+}
+
+@test "rootless podman: slirp4netns: a published port, the host, addresses and routes; as with runc" {
+    mkdir "$BATS_TEST_TMPDIR/www"
+    echo reached >"$BATS_TEST_TMPDIR/www/answer"
+    # The gateway, 10.0.2.2, is the host's loopback interface.
+    busybox httpd -f -p 127.0.0.1:8000 -h "$BATS_TEST_TMPDIR/www" 3>&- &
+    HOST_SERVERS=$!
+    socat TCP-LISTEN:8001,bind=127.0.0.1,fork,reuseaddr PIPE 3>&- &
+    HOST_SERVERS="$HOST_SERVERS $!"
+    SHOW=1 each with_slirp4netns
+    output_has 10.0.2.100/24
+    output_has 'default via 10.0.2.2 dev tap0'
+    output_has reached
+    [ "$(grep -c "$(seq 100000 | md5sum)" "$BATS_TEST_TMPDIR/$RUNTIME.out")" = 2 ]
+    output_has "$(seq 5000 | md5sum)"
 }
 
 @test "rootless podman: detached, exec, cp, top, pause, kill; a namespace of slirp4netns" {
