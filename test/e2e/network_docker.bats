@@ -117,3 +117,30 @@ linked() {
     output_has SERVER_PORT_80_TCP_ADDR=172.17.0.
     output_has 'nameserver 192.0.2.54'
 }
+
+with_settings() {
+    docker run --rm --runtime="$runtime" --network vmrt-user --sysctl net.ipv4.conf.eth0.rp_filter=2 \
+        --sysctl net.ipv4.conf.eth0.arp_announce=1 --sysctl net.ipv6.conf.eth0.hop_limit=33 busybox \
+        grep . /proc/sys/net/ipv4/conf/eth0/rp_filter /proc/sys/net/ipv4/conf/eth0/arp_announce \
+        /proc/sys/net/ipv4/conf/all/rp_filter /proc/sys/net/ipv4/conf/default/rp_filter \
+        /proc/sys/net/ipv4/conf/lo/rp_filter /proc/sys/net/ipv6/conf/eth0/hop_limit \
+        /proc/sys/net/ipv6/conf/default/hop_limit
+}
+
+@test "--sysctl of an interface: as with runc, of that one alone" {
+    SHOW=1 each with_settings
+    output_has eth0/rp_filter:2
+    output_has eth0/arp_announce:1
+    output_has eth0/hop_limit:33
+    output_has 'status 0'
+}
+
+in_none() { docker run --rm --runtime="$runtime" --network none busybox sh -c "$seen_alone"; }
+
+# Docker turns IPv6 off there; network_engines.bats has podman, which does not.
+@test "--network none: itself and nobody else, as with runc" {
+    SHOW=1 each in_none
+    output_has 'inet 127.0.0.1/8'
+    output_has 'pong 127.0.0.1'
+    output_has 'Network is unreachable'
+}

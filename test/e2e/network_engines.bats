@@ -169,6 +169,17 @@ by_name() {
     [ "$(grep -c hello "$BATS_TEST_TMPDIR/$RUNTIME.out")" = 3 ]
 }
 
+alone() {
+    podman --runtime "$runtime" run --rm --network none --cap-add net_raw busybox sh -c "$seen_alone"
+}
+
+@test "podman --network none: itself by IPv4 and IPv6 and nobody else, as with runc" {
+    SHOW=1 each alone
+    output_has 'pong 127.0.0.1'
+    output_has 'pong ::1'
+    output_has 'Network is unreachable'
+}
+
 @test "pasta's TAP: as with runc, the host is reached" {
     ip netns add vmrt-ns
     ip -n vmrt-ns link set lo up

@@ -10,6 +10,11 @@ seen='while ip -6 addr | grep -q tentative; do sleep 0.2; done
         s/^[0-9]+: ([^@:]+)(@[^:]*)?: (<[^>]*>) mtu ([0-9]+) .*(link\/.*)/\1 \3 \4 \5/"
     ip -o addr | sed -E "s/^[0-9]+: //; s/[0-9]+sec/Nsec/g"
     ip route; ip -6 route | sort'
+# Of no network.
+# shellcheck disable=SC2034,SC2016
+seen_alone='ip addr; ip route; ip -6 route
+    for a in 127.0.0.1 ::1; do ping -c 1 -W 20 $a >/dev/null 2>&1 && echo "pong $a"; done
+    ping -c 1 -W 3 192.0.2.1 2>&1 | tail -n 1'
 
 # script TEXT: a filter that makes a shell script the command.
 script() { printf '.process.args = ["sh", "-c", %s]' "$(jq -Rs . <<<"$1")"; }
