@@ -14,12 +14,13 @@ setup_file() {
     echo small >$served/www/small
     cat >$served/nginx.conf <<'END'
 daemon off; pid /srv/vmrt-nginx/w/pid; error_log stderr; user root; worker_processes 1;
-events { worker_connections 4096; }
-http { access_log off; sendfile on; client_header_timeout 300; server { listen 80 backlog=4096; listen [::]:80; root /srv/vmrt-nginx/www; } }
+events { worker_connections 16384; }
+http { access_log off; sendfile on; client_header_timeout 300; keepalive_timeout 300; server {
+listen 80 backlog=4096; listen [::]:80; root /srv/vmrt-nginx/www; location = /held { return 200 "held\n"; } } }
 END
     # nginx and socat are the lab's own, whose files are shared read-only.
     docker run -d --name vmrt-net --runtime="$RUNTIME" --network vmrt-user --ip 172.30.0.7 --ip6 fd30::7 \
-        --ulimit nofile=8192:8192 -p 8099:80 -p 8053:7/udp -v /:/host:ro -v $served/w:/host$served/w --tmpfs /host/var/lib/nginx \
+        --ulimit nofile=16384:16384 -p 8099:80 -p 8053:7/udp -v /:/host:ro -v $served/w:/host$served/w --tmpfs /host/var/lib/nginx \
         busybox sh -c 'chroot /host socat UDP-LISTEN:7,fork PIPE &
             exec chroot /host nginx -e stderr -c /srv/vmrt-nginx/nginx.conf' >/dev/null
     wait_for 60 curl -sSf -m 5 -o /dev/null http://172.30.0.7/small
@@ -91,9 +92,11 @@ s.sendto(b"question", ("192.0.2.2", 8053)); print(s.recv(99).decode())')" = ques
     python3 "$BATS_TEST_DIRNAME/connections.py" 172.30.0.7 80 sequential >&2
 }
 
-# 2000 got "a wrong answer" once, after 118 s with an emulated processor; the cause was not found.
-@test "500 connections side by side, then a storm that nobody can serve" {
-    python3 "$BATS_TEST_DIRNAME/connections.py" 172.30.0.7 80 parallel storm >&2
+# A server with so many connections must not be asked for files while the processor is emulated: 30 ms
+# each, and nginx closes unanswered what has waited for longer than client_header_timeout.
+@test "10000 connections open at the same time, through the published port; then a storm that nobody can serve" {
+    world python3 "$BATS_TEST_DIRNAME/connections.py" 192.0.2.2 8099 held >&2
+    python3 "$BATS_TEST_DIRNAME/connections.py" 172.30.0.7 80 storm >&2
     [ "$(curl -sS -m 60 http://172.30.0.7/small)" = small ]
     [ "$(docker exec vmrt-net echo alive)" = alive ]
 }
