@@ -87,7 +87,8 @@ seen='ip -o link | sed -E "s/^[0-9]+: ([^@:]+)(@[^:]*)?:.* mtu ([0-9]+) .*link\/
     vmrt kill vmrt-net KILL
     wait_for 20 status_is vmrt-net stopped
     # It is about something.
-    ! diff "$BATS_TEST_TMPDIR/before" <(here) >&2 || return 1
+    here >"$BATS_TEST_TMPDIR/left"
+    run ! cmp -s "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/left"
     run vmrt delete vmrt-net
     show "$output"
     [ "$status" = 0 ]
