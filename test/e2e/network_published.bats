@@ -94,7 +94,7 @@ s.sendto(b"question", ("192.0.2.2", 8053)); print(s.recv(99).decode())')" = ques
 
 # A server with so many connections must not be asked for files while the processor is emulated: 30 ms
 # each, and nginx closes unanswered what has waited for longer than client_header_timeout.
-@test "10000 connections open at the same time, through the published port; then a storm that nobody can serve" {
+@test "4000 connections open at the same time, through the published port; then a storm that nobody can serve" {
     world python3 "$BATS_TEST_DIRNAME/connections.py" 192.0.2.2 8099 held >&2
     python3 "$BATS_TEST_DIRNAME/connections.py" 172.30.0.7 80 storm >&2
     [ "$(curl -sS -m 60 http://172.30.0.7/small)" = small ]
