@@ -34,6 +34,7 @@ kill_one() { docker_signal "vmrt-many-$1" KILL && wait_for 60 inspect_is "vmrt-m
 remove_one() { docker_api "/containers/vmrt-many-$1?force=1" -X DELETE >/dev/null; }
 
 address_of() { docker_api "/containers/vmrt-many-$1/logs?stdout=1" --output - | grep -ao 'inet [0-9.]*'; }
+is_reached() { ping -q -c 1 -W 5 "$(inspect "vmrt-many-$1" .NetworkSettings.IPAddress)" >/dev/null; }
 states() {
     docker_api '/containers/json?all=1' |
         jq -r '.[] | select(.Names[0] | startswith("/vmrt-many-")) | .State' | sort | uniq -c | tr -d ' '
@@ -47,7 +48,8 @@ states() {
     [ "$RUNTIME" != vmrt ] || [ "$(pgrep -xc vmrt-vmm)" = "$COUNT" ]
     [ "$(for ((i = 1; i <= COUNT; i++)); do address_of "$i"; done | sort -u | wc -l)" = "$COUNT" ]
     for ((i = 1; i <= COUNT; i++)); do
-        ping -q -c 1 -W 20 "$(inspect "vmrt-many-$i" .NetworkSettings.IPAddress)" >/dev/null
+        # The kernel asks three seconds for a neighbour, the emulated CPU may stand still as long.
+        wait_for 60 is_reached "$i" || { show "$i is not reached: $(ip neigh show dev docker0)"; return 1; }
     done
     in_waves kill_one
     [ "$(states)" = "${COUNT}exited" ]

@@ -28,6 +28,7 @@ END
 
 teardown() {
     [ -z "${TCPDUMP:-}" ] || kill "$TCPDUMP" 2>/dev/null || true
+    remove vmrt-peer
 }
 
 teardown_file() {
@@ -93,10 +94,15 @@ s.sendto(b"question", ("192.0.2.2", 8053)); print(s.recv(99).decode())')" = ques
 }
 
 # A server with so many connections must not be asked for files while the processor is emulated: 30 ms
-# each, and nginx closes unanswered what has waited for longer than client_header_timeout.
-@test "4000 connections open at the same time, through the published port; then a storm that nobody can serve" {
-    world python3 "$BATS_TEST_DIRNAME/connections.py" 192.0.2.2 8099 held >&2
-    python3 "$BATS_TEST_DIRNAME/connections.py" 172.30.0.7 80 storm >&2
-    [ "$(curl -sS -m 60 http://172.30.0.7/small)" = small ]
+# each, and nginx closes unanswered what has waited for longer than client_header_timeout. At
+# the container's own address: the published port's NAT is the host's.
+@test "4000 connections open at the same time; then a storm of a peer's that nobody can serve, and does not stop exec" {
+    local storm
+    python3 "$BATS_TEST_DIRNAME/connections.py" 172.30.0.7 80 held >&2
+    docker run --rm --name vmrt-peer --runtime=runc --network vmrt-user -v /:/host:ro busybox \
+        chroot /host python3 "$BATS_TEST_DIRNAME/connections.py" 172.30.0.7 80 storm >&2 3>&- &
+    storm=$!
     [ "$(docker exec vmrt-net echo alive)" = alive ]
+    wait $storm
+    [ "$(curl -sS -m 60 http://172.30.0.7/small)" = small ]
 }
