@@ -54,7 +54,7 @@ cni() {
         ping -c 1 -W 20 -I eth0 192.0.2.1 >/dev/null && echo out through the bridge')"
     local word
     for word in 10.78.0.2/24 fd78::2/64 10.79.0.2/24 192.0.2.20/24 'reached fd78::1' 'reached 10.79.0.1' \
-        'reached 192.0.2.1' 'out through the bridge' 'eth1 1400'; do
+        'reached 192.0.2.1' 'out through the bridge' 'eth1 <BROADCAST,MULTICAST,UP,LOWER_UP> 1400'; do
         output_has "$word"
     done
     cni DEL net2 "$macvlan"
@@ -71,7 +71,7 @@ cni() {
         in_both "$(script "$seen"'
             ping -c 1 -W 20 -s '$((mtu - 28))' 10.77.0.1 >/dev/null && echo full size
             ping -c 1 -W 20 -s 20000 10.77.0.1 >/dev/null && echo fragments')"
-        output_has "eth7 $mtu 02:00:00:00:77:02"
+        output_has "LOWER_UP> $mtu link/ether 02:00:00:00:77:02"
         output_has 'full size'
         output_has fragments
         namespace_gone vmrt-ns
