@@ -2,26 +2,7 @@
  * What vmrt-net leaves behind: nothing, whoever ends and how, and what is not its own. See
  * net_world.h.
  */
-#include "net_world.h"
-
-#include <sys/prctl.h>
-
-static struct world world;
-
-static int setup(void **state)
-{
-    world_setup(&world);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_teardown(&world);
-    /* Watchers end with their connection. */
-    while (waitpid(-1, NULL, 0) > 0)
-        ;
-    return 0;
-}
+#include "net_fixture.h"
 
 static void nothing_stays_when_the_machine_ends(void **state)
 {
@@ -167,7 +148,6 @@ static void a_machine_that_ends_while_it_is_asked_is_no_hang(void **state)
 int main(void)
 {
     struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(nothing_stays_when_the_machine_ends),
         TEST(a_foreign_qdisc_is_used_and_left),
         TEST(what_a_killed_predecessor_left_is_cleared),
@@ -178,8 +158,5 @@ int main(void)
         TEST(a_machine_that_ends_while_it_is_asked_is_no_hang),
     };
 
-    world_require(tests, sizeof(tests) / sizeof(tests[0]));
-    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_all(tests);
 }

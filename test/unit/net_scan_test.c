@@ -2,7 +2,7 @@
  * vmrt-net alone, against a fake vmrt-vmm: what it says about a namespace, what it refuses, and the
  * frames that come out of its TAPs. See net_world.h.
  */
-#include "net_world.h"
+#include "net_fixture.h"
 
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
@@ -12,26 +12,8 @@
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
 #include <netinet/udp.h>
-#include <sys/prctl.h>
 
 #define NET_HDR 12 /* struct virtio_net_hdr_v1 */
-
-static struct world world;
-
-static int setup(void **state)
-{
-    world_setup(&world);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_teardown(&world);
-    /* Watchers end with their connection. */
-    while (waitpid(-1, NULL, 0) > 0)
-        ;
-    return 0;
-}
 
 /* The @number-th FIELD_LINK of the last message. Return: whether there is one. */
 static bool find_link(unsigned int number, struct protocol_reader *fields)
@@ -604,7 +586,6 @@ static void bad_options_are_named(void **state)
 int main(void)
 {
     struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(links_come_in_order_with_what_a_card_needs),
         TEST(interfaces_that_make_no_sense_are_named_and_left_out),
         TEST(tunnels_of_the_namespace_are_named_and_left_out),
@@ -625,8 +606,5 @@ int main(void)
         TEST(bad_options_are_named),
     };
 
-    world_require(tests, sizeof(tests) / sizeof(tests[0]));
-    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_all(tests);
 }

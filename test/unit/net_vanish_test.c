@@ -2,25 +2,7 @@
  * Interfaces that go while vmrt-net is at work: between its reading and their joining, and before
  * the machine has answered.
  */
-#include "net_world.h"
-
-#include <sys/prctl.h>
-
-static struct world world;
-
-static int setup(void **state)
-{
-    world_setup(&world);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_teardown(&world);
-    while (waitpid(-1, NULL, 0) > 0)
-        ;
-    return 0;
-}
+#include "net_fixture.h"
 
 static bool message_has(const char *name)
 {
@@ -146,15 +128,11 @@ static void what_goes_before_the_machine_answers_is_said_to_be_gone(void **state
 int main(void)
 {
     struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(what_goes_before_it_is_joined_is_passed_over),
         TEST(what_comes_and_goes_later_is_passed_over),
         TEST(a_namespace_that_never_rests_is_an_error_in_the_end),
         TEST(what_goes_before_the_machine_answers_is_said_to_be_gone),
     };
 
-    world_require(tests, sizeof(tests) / sizeof(tests[0]));
-    if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
-        return 1;
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return run_all(tests);
 }
