@@ -97,8 +97,9 @@ static int check_kind(int fd, const struct plan_mount *mount, struct error *err)
     return 0;
 }
 
+/* @filled: set to a stand-in that is to be read-only once all mount points in it are made. */
 static int add_mount(const struct plan *plan, struct rootfs *rootfs, const struct plan_mount *mount,
-                     struct error *err)
+                     int *filled, struct error *err)
 {
     uint64_t attributes = MOUNT_ATTR_NODEV | MOUNT_ATTR_NOSUID;
     _cleanup_close_ int place = -1, tree = -1;
@@ -131,6 +132,7 @@ static int add_mount(const struct plan *plan, struct rootfs *rootfs, const struc
         ret = rootproc_fill(tree);
         if (ret < 0)
             log_debug("podman top will show no process: %s", strerror(-ret));
+        *filled = steal_fd(&tree);
     }
     return 0;
 }
@@ -170,9 +172,37 @@ static int add_hook(struct rootfs *rootfs, const struct plan_hook *hook, struct 
     return 0;
 }
 
-int rootfs_build(struct plan *plan, struct rootfs *rootfs, struct error *err)
+static int make_readonly(int mount, const char *what, struct error *err)
 {
     struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
+
+    if (mount_setattr(mount, "", AT_EMPTY_PATH, &readonly, sizeof(readonly)) < 0)
+        return error_set_errno(err, "%s: make read-only", what);
+    return 0;
+}
+
+static int add_mounts(struct plan *plan, struct rootfs *rootfs, struct error *err)
+{
+    int *filled = arena_array(&plan->arena, plan->mount_count, sizeof(*filled));
+    int ret = 0;
+
+    if (!filled)
+        return error_set(err, ENOMEM, "out of memory");
+    for (size_t i = 0; ret == 0 && i < plan->mount_count; i++) {
+        filled[i] = -1;
+        ret = add_mount(plan, rootfs, &plan->mounts[i], &filled[i], err);
+    }
+    /* Not before: files of lxcfs are mounted below /proc, where the stand-in lacks most places. */
+    for (size_t i = 0; ret == 0 && i < plan->mount_count; i++)
+        if (filled[i] >= 0) {
+            ret = make_readonly(filled[i], plan->mounts[i].where, err);
+            fd_close(&filled[i]);
+        }
+    return ret;
+}
+
+int rootfs_build(struct plan *plan, struct rootfs *rootfs, struct error *err)
+{
     int ret;
 
     rootfs->root = -1;
@@ -180,15 +210,13 @@ int rootfs_build(struct plan *plan, struct rootfs *rootfs, struct error *err)
     if (!rootfs->shares)
         return error_set(err, ENOMEM, "out of memory");
     ret = add_root(plan, rootfs, err);
-    for (size_t i = 0; ret == 0 && i < plan->mount_count; i++)
-        ret = add_mount(plan, rootfs, &plan->mounts[i], err);
+    if (ret == 0)
+        ret = add_mounts(plan, rootfs, err);
     for (size_t i = 0; ret == 0 && i < plan->hook_count; i++)
         ret = add_hook(rootfs, &plan->hooks[i], err);
     if (ret < 0 || !plan->spec->root_readonly)
         return ret;
-    if (mount_setattr(rootfs->root, "", AT_EMPTY_PATH, &readonly, sizeof(readonly)) < 0)
-        return error_set_errno(err, "rootfs: make read-only");
-    return 0;
+    return make_readonly(rootfs->root, "rootfs", err);
 }
 
 int rootfs_clone_descriptors(void)

@@ -73,7 +73,6 @@ static int show_namespace(int process)
 
 int rootproc_fill(int mount)
 {
-    struct mount_attr readonly = { .attr_set = MOUNT_ATTR_RDONLY };
     _cleanup_close_ int process = -1;
     char name[16];
     int ret = write_boot_time(mount);
@@ -87,7 +86,5 @@ int rootproc_fill(int mount)
     ret = process < 0 ? -errno : show_namespace(process);
     for (size_t i = 0; i < sizeof(files) / sizeof(files[0]) && ret == 0; i++)
         ret = show_file(process, files[i]);
-    if (ret == 0 && mount_setattr(mount, "", AT_EMPTY_PATH, &readonly, sizeof(readonly)) < 0)
-        ret = -errno;
     return ret;
 }

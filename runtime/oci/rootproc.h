@@ -9,7 +9,8 @@
 
 /**
  * rootproc_fill() - show the calling process, and what it will execute, in a tmpfs.
- * @mount: the root of the tmpfs, which has its place already; it is made read-only.
+ * @mount: the root of the tmpfs, which has its place already; the caller makes it read-only, also
+ *         after a failure.
  *
  * Single files of /proc/self, and not the directory: what leads from there to other places, to
  * memory and to settings is nothing for vmrt-vmm, whose root it will be.

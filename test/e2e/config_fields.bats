@@ -94,6 +94,24 @@ END
     [ -z "${failed:-}" ]
 }
 
+# As for containers behind lxcfs, whose files show the container's share of the host.
+@test "bind mounts on files below /proc, as with runc" {
+    local dir=$BATS_TEST_TMPDIR/lxcfs name
+    mkdir "$dir"
+    bundle "$B" "$(args '["sh", "-c", "cd /proc; cat cpuinfo meminfo stat uptime loadavg; echo x >meminfo || echo read-only; ls -d self"]')"
+    for name in cpuinfo meminfo stat uptime loadavg; do
+        echo "$name of lxcfs" >"$dir/$name"
+        change ".mounts += [{destination: \"/proc/$name\", type: \"bind\", source: \"$dir/$name\", options: [\"bind\", \"ro\"]}]"
+    done
+    for runtime in runc vmrt; do
+        run_in "$runtime" >"$B/$runtime" 2>&1 || echo "status $?" >>"$B/$runtime"
+    done
+    show "$(cat "$B/vmrt")"
+    diff "$B/runc" "$B/vmrt"
+    [ "$(grep -c ' of lxcfs$' "$B/vmrt")" = 5 ]
+    grep -q '^read-only$' "$B/vmrt"
+}
+
 @test "scheduler, I/O priority, personality, time offsets" {
     # Field 41 of /proc/PID/stat is the policy, 19 is nice (proc(5)).
     bundle "$B" "$(args '["sh", "-c", "awk \"{print \\$41, \\$19}\" /proc/1/stat; ionice -p 1; uname -m; cut -d. -f1 /proc/uptime"]')"

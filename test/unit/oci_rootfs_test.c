@@ -591,6 +591,57 @@ static void test_podman_top_finds_the_monitor_in_proc_and_nothing_else(void **st
     world_release(world);
 }
 
+/* What lxcfs is mounted on, as engines ask for it; the stand-in was read-only before. */
+static const char *const lxcfs_targets[] = { "meminfo", "uptime", "stat", "net/dev",
+                                             "sys/kernel/ns_last_pid" };
+
+static int build_lxcfs(struct world *world)
+{
+    static const char *const places[] = { "/proc/new", "/proc/net/new", "/proc/sys/kernel/new" };
+    struct rootfs rootfs;
+    char path[64], text[16] = "";
+    int ret;
+
+    CHECK(rootfs_build(&world->plan, &rootfs, &world->err) == 0);
+    CHECK(rootfs_enter(&rootfs, &world->err) == 0);
+    for (size_t i = 0; i < sizeof(lxcfs_targets) / sizeof(lxcfs_targets[0]); i++) {
+        int fd;
+
+        snprintf(path, sizeof(path), "/proc/%s", lxcfs_targets[i]);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        CHECK(fd >= 0 && read(fd, text, sizeof(text)) == 5 && memcmp(text, "lxcfs", 5) == 0);
+        close(fd);
+    }
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        ret = open(places[i], O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+        CHECK(ret < 0 && errno == EROFS);
+    }
+    /* And podman top still finds what it needs. */
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)getpid());
+    CHECK(access(path, R_OK) == 0);
+    return 0;
+}
+
+static void test_files_of_lxcfs_are_mounted_below_proc_which_stays_readonly(void **state)
+{
+    struct world *world = *state;
+    char top[2048];
+    size_t length;
+
+    world_file(world, "lxcfs", "lxcfs", 0644);
+    length = (size_t)snprintf(top, sizeof(top),
+                              "\"mounts\":[{\"destination\":\"/proc\",\"type\":\"proc\"}");
+    for (size_t i = 0; i < sizeof(lxcfs_targets) / sizeof(lxcfs_targets[0]); i++)
+        length += (size_t)snprintf(top + length, sizeof(top) - length,
+                                   ",{\"destination\":\"/proc/%s\",\"source\":\"lxcfs\","
+                                   "\"type\":\"bind\",\"options\":[\"bind\"]}",
+                                   lxcfs_targets[i]);
+    snprintf(top + length, sizeof(top) - length, "]");
+    world_accepts(world, NULL, NULL, top);
+    in_namespace(world, build_lxcfs);
+    world_release(world);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_setup, world_teardown)
 
 int main(void)
@@ -608,6 +659,7 @@ int main(void)
         TEST(test_a_source_with_a_new_link_in_its_path_is_refused),
         TEST(test_descriptors_of_the_monitor_lead_nowhere_else),
         TEST(test_podman_top_finds_the_monitor_in_proc_and_nothing_else),
+        TEST(test_files_of_lxcfs_are_mounted_below_proc_which_stays_readonly),
         TEST(test_executables_are_looked_for_as_runc_does),
         TEST(test_a_search_that_fails_does_not_say_not_found),
         TEST(test_a_working_directory_that_is_a_file_fails_create),
