@@ -229,6 +229,8 @@ int main(int argc, char **argv)
     struct error err = { 0 };
     int ret;
 
+    /* fexecve(3) leaves a descriptor's number there before Linux 6.14. */
+    prctl(PR_SET_NAME, "vmrt-net", 0, 0, 0);
     if (argc == 2 && strcmp(argv[1], "--version") == 0) {
         printf("vmrt-net version %s\ncommit: %s\n", BUILD_VERSION, BUILD_COMMIT);
         return 0;

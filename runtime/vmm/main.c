@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -89,6 +90,8 @@ int main(int argc, char **argv)
     long number;
     char *end;
 
+    /* Before Linux 6.14 execveat(2) leaves a descriptor's number there (oci/plan_network.c). */
+    prctl(PR_SET_NAME, "vmrt-vmm", 0, 0, 0);
     while ((option = getopt_long(argc, argv, "hv", options, NULL)) != -1) {
         switch (option) {
         case 'p':
