@@ -78,9 +78,9 @@ static int decide_limits(struct creation *c, struct error *err)
     /* systemd has rights of its own. */
     if (ret == 0 && c->request->rootless && !c->no_cgroup && !c->request->systemd_cgroup)
         ret = rootless_settle_cgroup(&c->plan, &c->no_cgroup, err);
-    /* There is no limit that vmrt-vmm could meet. */
+    /* There is no limit that vmrt-vmm could meet, and will be none. */
     if (c->no_cgroup)
-        c->plan.exhaust_mib = 0;
+        c->plan.exhaust_mib = c->plan.files_max = 0;
     return ret;
 }
 

@@ -70,7 +70,7 @@ struct plan {
 
     /* the machine */
     uint32_t memory_mib, cpus;
-    uint32_t files_max;   /* likewise */
+    uint32_t files_max;   /* PLAN_FILES_BYTES of them, or 0: as many as vmrt-vmm can open */
     uint32_t exhaust_mib; /* see vmm/plan.h */
     uint32_t *affinity;   /* vCPU i runs on CPU affinity[i]; NULL: where the control group allows */
     uint32_t affinity_count;

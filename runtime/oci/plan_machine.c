@@ -138,7 +138,7 @@ int plan_machine(struct plan *plan, const struct settings *settings, struct erro
     if (ret < 0)
         return ret;
     plan_exhaustion(plan);
-    if (plan->limits.memory_max > 0)
-        plan->files_max = PLAN_FILES_BYTES / PLAN_FILE_BYTES;
+    /* Also without a limit now: update may set one, and a parent's control group may have one. */
+    plan->files_max = PLAN_FILES_BYTES / PLAN_FILE_BYTES;
     return plan_cpus(plan, settings, err);
 }

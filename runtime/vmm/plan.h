@@ -65,7 +65,8 @@ struct vm_plan {
     int proc_fd;        /* O_PATH on /proc/self/fd; -1: opened by the VMM */
     int notify_fd;      /* datagram socket connected to the engine's NOTIFY_SOCKET; -1: none */
     bool terminal;      /* descriptor 0 is the first process's terminal, and this process's own */
-    uint32_t files_max; /* files the guest may know before it is told to forget some; 0: many */
+    /* Files the guest may know before it is told to forget some; 0: half the descriptors. */
+    uint32_t files_max;
     struct plan_descriptors descriptors;
     uint32_t exhaust_mib; /* memory to use up when the guest ran out of its own; 0: none */
     uint32_t *affinity;   /* vCPU i runs on CPU affinity[i] of the host; NULL: wherever it may */

@@ -3,7 +3,8 @@
  * control socket and exit status, but the "guest" is a child process in the mount tree.
  *
  * FAKE_* variables in the workload's environment make it misbehave: FAKE_DIE=N exits with N before
- * it is ready, FAKE_REFUSE=TEXT reports TEXT, FAKE_START=TEXT refuses to start.
+ * it is ready, FAKE_REFUSE=TEXT reports TEXT, FAKE_PLAN=1 reports figures of the plan,
+ * FAKE_START=TEXT refuses to start.
  *
  * A process of CONTROL_EXEC is a child, too. CONTROL_RESIZE is written to its terminal as a line,
  * limits of CONTROL_UPDATE come back as statistics.
@@ -409,6 +410,14 @@ int main(int argc, char **argv)
         return atoi(variable(&fake, "FAKE_DIE"));
     if (variable(&fake, "FAKE_REFUSE")) {
         send_result(fake.plan.ready_fd, EINVAL, variable(&fake, "FAKE_REFUSE"), NULL);
+        return 1;
+    }
+    if (variable(&fake, "FAKE_PLAN")) {
+        char figures[64];
+
+        snprintf(figures, sizeof(figures), "files_max %u exhaust_mib %u", fake.plan.files_max,
+                 fake.plan.exhaust_mib);
+        send_result(fake.plan.ready_fd, EINVAL, figures, NULL);
         return 1;
     }
     send_result(fake.plan.ready_fd, 0, NULL, NULL);

@@ -294,6 +294,20 @@ static void test_failures_leave_nothing_behind(void **state)
     expect_failure(life, "invalid container ID format");
 }
 
+/* Without a limit at create, docker update --memory made vmrt-vmm and its files the OOM victim. */
+static void test_files_are_bounded_wherever_a_limit_may_come(void **state)
+{
+    struct life *life = *state;
+
+    require_host();
+    install_busybox(&life->world);
+    write_config(life, "true", "FAKE_PLAN=1", NULL);
+    if (life->has_cgroup)
+        expect_failure(life, "files_max 43690 exhaust_mib 0");
+    life->request.no_cgroup = true;
+    expect_failure(life, "files_max 0 exhaust_mib 0");
+}
+
 static void test_a_refused_start_is_passed_on(void **state)
 {
     struct life *life = *state;
@@ -448,6 +462,7 @@ int main(void)
         TEST(test_a_whole_life),
         TEST(test_sigkill_ends_the_machine),
         TEST(test_failures_leave_nothing_behind),
+        TEST(test_files_are_bounded_wherever_a_limit_may_come),
         TEST(test_a_refused_start_is_passed_on),
         TEST(test_a_taken_id_is_refused_and_the_first_lives_on),
         TEST(test_the_monitor_holds_only_what_it_was_given),

@@ -50,6 +50,7 @@ static void test_memory(void **state)
     world_accepts(world, NULL, NULL, NULL);
     assert_int_equal(world->plan.memory_mib, 1024);
     assert_true(world->plan.limits.memory_max == SPEC_UNSET);
+    assert_int_equal(world->plan.files_max, 43690);
     world_release(world);
 
     /* The limit is the size, and the host's limit is larger by the overhead. */
@@ -60,6 +61,7 @@ static void test_memory(void **state)
     assert_int_equal(world->plan.memory_mib, 256);
     assert_int_equal(world->plan.limits.memory_max, 256 * MIB + 192 * MIB + 4 * MIB);
     assert_int_equal(world->plan.limits.memory_swap, 512 * MIB + 192 * MIB + 4 * MIB);
+    assert_int_equal(world->plan.files_max, 43690);
     world_release(world);
 
     world_accepts(world, NULL, "\"resources\":{\"memory\":{\"limit\":-1,\"swap\":-1}}", NULL);
