@@ -210,6 +210,20 @@ static void clean_network(const struct container *container)
     spec_free(&spec);
 }
 
+static int remove_uplink(const struct container *container, bool force, struct error *err)
+{
+    struct error reason;
+    int ret = uplink_remove(container, &reason);
+
+    if (ret == 0)
+        return 0;
+    if (!force)
+        return error_set(err, -ret, "%s", reason.message);
+    /* Better a rule of the host's too many than a container that nobody can remove. */
+    log_warning("%s", reason.message);
+    return 0;
+}
+
 int lifecycle_delete(const char *root, struct container *container, bool force, struct error *err)
 {
     struct error hook_error;
@@ -217,14 +231,8 @@ int lifecycle_delete(const char *root, struct container *container, bool force, 
 
     if (ret == 0)
         ret = container_remove_cgroup(container, err);
-    if (ret == 0 && container->uplink) {
-        ret = uplink_remove(container, err);
-        /* Better a rule of the host's too many than a container that nobody can remove. */
-        if (ret < 0 && force) {
-            log_warning("%s", err->message);
-            ret = 0;
-        }
-    }
+    if (ret == 0 && container->uplink)
+        ret = remove_uplink(container, force, err);
     if (ret < 0)
         return ret;
     if (container->complete && !container->uplink)

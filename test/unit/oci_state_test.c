@@ -10,6 +10,7 @@
 #include "lib/log.h"
 #include "oci/container.h"
 #include "oci/hooks.h"
+#include "oci/lifecycle.h"
 #include "oci/process.h"
 
 static void test_ids(void **state)
@@ -89,6 +90,30 @@ static void test_a_root_made_for_nothing_is_taken_away(void **state)
     snprintf(root, sizeof(root), "%s/state", world->directory);
     assert_int_equal(container_reserve(root, "c1", &container, &err), 0);
     assert_int_equal(container_discard(root, &container, &err), 0);
+    container_close(&container);
+    assert_int_equal(access(root, F_OK), -1);
+}
+
+/*
+ * run and create delete what they made without asking for the reason of a failure; the warning
+ * that took its place read one. A number that no tag has room for fails without touching the host.
+ */
+static void test_delete_warns_of_rules_that_stay_when_nobody_asks_why(void **state)
+{
+    struct world *world = *state;
+    struct container container;
+    struct error err;
+    char root[128];
+
+    snprintf(root, sizeof(root), "%s/state", world->directory);
+    assert_int_equal(container_reserve(root, "c1", &container, &err), 0);
+    container.uplink = true;
+    container.pid = -1;
+    container.start_time = UINT64_MAX;
+    assert_int_equal(lifecycle_delete(root, &container, false, &err), -ERANGE);
+    assert_string_equal(err.message, "network: the host has been up for too long");
+    assert_int_equal(lifecycle_delete(root, &container, false, NULL), -ERANGE);
+    assert_int_equal(lifecycle_delete(root, &container, true, NULL), 0);
     container_close(&container);
     assert_int_equal(access(root, F_OK), -1);
 }
@@ -272,6 +297,7 @@ int main(void)
         cmocka_unit_test(test_ids),
         TEST(test_state_survives_writing_and_reading),
         TEST(test_a_root_made_for_nothing_is_taken_away),
+        TEST(test_delete_warns_of_rules_that_stay_when_nobody_asks_why),
         cmocka_unit_test(test_states_text),
         cmocka_unit_test(test_processes),
         TEST(test_hooks_get_the_state_their_name_and_environment),
