@@ -185,6 +185,7 @@ static int resolve_in_path(const struct plan *plan, int root, struct error *err)
     const char *name = plan->spec->process.args[0];
     const char *path = find_variable(plan->spec->process.env, "PATH");
     bool unknown = false;
+    int trouble = 0;
 
     while (path && *path) {
         size_t length = strcspn(path, ":");
@@ -205,17 +206,20 @@ static int resolve_in_path(const struct plan *plan, int root, struct error *err)
                 return verdict.access < 0 && !unknown
                            ? cannot_execute(candidate, -verdict.access, err)
                            : 0;
+            /* As LookPath does: a directory that cannot be searched does not hide the next. */
             if (!is_answer(-verdict.look))
-                return error_set(err, -verdict.look,
-                                 "unable to start container process: exec: \"%s\": cannot look "
-                                 "for it in $PATH: %s",
-                                 name, go_words(-verdict.look));
+                trouble = -verdict.look;
             unknown = unknown || verdict.look == -EAGAIN;
         }
         path += length + (path[length] == ':');
     }
     if (unknown)
         return 0;
+    if (trouble)
+        return error_set(err, trouble,
+                         "unable to start container process: exec: \"%s\": cannot look for it in "
+                         "$PATH: %s",
+                         name, go_words(trouble));
     return error_set(err, ENOENT,
                      "unable to start container process: exec: \"%s\": executable file not found "
                      "in $PATH",

@@ -316,6 +316,54 @@ static void test_a_search_that_fails_does_not_say_not_found(void **state)
     world_release(world);
 }
 
+/* A filesystem whose server is gone: to look for anything in it is ENOTCONN. */
+static int mount_dead_directory(const struct world *world)
+{
+    _cleanup_close_ int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    char path[128], options[64];
+
+    if (fd < 0)
+        return -errno;
+    snprintf(path, sizeof(path), "%s/rootfs/dead", world->directory);
+    snprintf(options, sizeof(options), "fd=%d,rootmode=40000,user_id=0,group_id=0", fd);
+    return mount("none", path, "fuse", 0, options) < 0 ? -errno : 0;
+}
+
+static int resolve_behind_dead_directory(struct world *world)
+{
+    _cleanup_close_ int root = -1;
+
+    CHECK(mount_dead_directory(world) == 0);
+    root = open_root(world);
+    CHECK(resolve_executable(&world->plan, root, &world->err) == 0);
+    world->spec.process.args[0] = "nosuch";
+    CHECK(resolve_executable(&world->plan, root, &world->err) == -ENOTCONN);
+    CHECK(strstr(world->err.message, START "\"nosuch\": cannot look for it in $PATH: "));
+    return 0;
+}
+
+/* The first directory of $PATH that could not be looked into ended the search. */
+static void test_a_directory_of_the_path_that_fails_does_not_hide_the_next(void **state)
+{
+    struct world *world = *state;
+    int probe = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+    char path[128];
+
+    if (probe < 0) {
+        print_message("skipped: needs /dev/fuse\n");
+        skip();
+    }
+    close(probe);
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%s/rootfs/%s", world->directory, i ? "bin" : "dead");
+        assert_int_equal(mkdir(path, 0755), 0);
+    }
+    world_file(world, "rootfs/bin/good", "x", 0755);
+    world_accepts(world, "\"args\":[\"good\"],\"env\":[\"PATH=/dead:/bin\"]", NULL, NULL);
+    in_namespace(world, resolve_behind_dead_directory);
+    world_release(world);
+}
+
 static void expect_directory(struct world *world, const char *cwd, const char *text)
 {
     _cleanup_close_ int root = open_root(world);
@@ -662,6 +710,7 @@ int main(void)
         TEST(test_files_of_lxcfs_are_mounted_below_proc_which_stays_readonly),
         TEST(test_executables_are_looked_for_as_runc_does),
         TEST(test_a_search_that_fails_does_not_say_not_found),
+        TEST(test_a_directory_of_the_path_that_fails_does_not_hide_the_next),
         TEST(test_a_working_directory_that_is_a_file_fails_create),
         TEST(test_executables_are_judged_with_the_users_eyes),
         TEST(test_nothing_is_executed_on_a_noexec_mount),
