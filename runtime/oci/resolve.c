@@ -246,10 +246,11 @@ static int resolve_path(const struct plan *plan, int root, struct error *err)
 
 int resolve_directory(const struct plan *plan, int root, struct error *err)
 {
-    char path[PATH_MAX], *end;
+    char path[PATH_MAX], cleaned[PATH_MAX], *end;
 
-    if (rootpath_clean(plan->spec->process.cwd, path) < 0)
+    if (snprintf(path, sizeof(path), "%s", plan->spec->process.cwd) >= (int)sizeof(path))
         return 0; /* for the guest to say */
+    /* As MkdirAll of Go does, not the cleaned path: "a/.." may lead elsewhere. */
     for (end = path; end; *end = '/') {
         _cleanup_close_ int fd = -1;
         struct stat st;
@@ -258,7 +259,7 @@ int resolve_directory(const struct plan *plan, int root, struct error *err)
         end = strchr(end + 1, '/');
         if (end)
             *end = '\0';
-        guest = is_guest_place(plan, path);
+        guest = rootpath_clean(path, cleaned) < 0 || is_guest_place(plan, cleaned);
         fd = guest ? -1 : rootpath_open(root, path, O_PATH);
         if (fd < 0)
             return 0;

@@ -401,6 +401,28 @@ static void test_a_working_directory_that_is_a_file_fails_create(void **state)
     expect_directory(world, "/dir/link", MKDIR "/dir/link: not a directory");
 }
 
+/* "a/.." was taken for what it looks like: there was a file where nobody would go. */
+static void test_a_working_directory_behind_a_link_is_where_the_link_leads(void **state)
+{
+    static const char *const places[] = { "dir", "dir/below", "dir/x", "y" };
+    struct world *world = *state;
+    char path[128];
+
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        snprintf(path, sizeof(path), "%s/rootfs/%s", world->directory, places[i]);
+        assert_int_equal(mkdir(path, 0755), 0);
+    }
+    snprintf(path, sizeof(path), "%s/rootfs/link", world->directory);
+    assert_int_equal(symlink("/dir/below", path), 0);
+    world_file(world, "rootfs/x", "x", 0644);
+    world_file(world, "rootfs/dir/y", "y", 0644);
+    expect_directory(world, "/link/../x", NULL);
+    expect_directory(world, "/link/../x/new", NULL);
+    expect_directory(world, "/link/../new", NULL);
+    expect_directory(world, "/link/../y", MKDIR "/link/../y: not a directory");
+    expect_directory(world, "/x", MKDIR "/x: not a directory");
+}
+
 #define NOBODY ",\"user\":{\"uid\":1000,\"gid\":1000,\"additionalGids\":[1001]}"
 
 static void test_executables_are_judged_with_the_users_eyes(void **state)
@@ -712,6 +734,7 @@ int main(void)
         TEST(test_a_search_that_fails_does_not_say_not_found),
         TEST(test_a_directory_of_the_path_that_fails_does_not_hide_the_next),
         TEST(test_a_working_directory_that_is_a_file_fails_create),
+        TEST(test_a_working_directory_behind_a_link_is_where_the_link_leads),
         TEST(test_executables_are_judged_with_the_users_eyes),
         TEST(test_nothing_is_executed_on_a_noexec_mount),
     };
