@@ -19,8 +19,12 @@
 #include "oci/files.h"
 
 #define CONTROL_TIMEOUT_MS 10000
-/* All that vmrt-net says before it goes to the background, bytes. */
-#define REASON_MAX 4096
+/*
+ * All that vmrt-net says before it goes to the background, bytes: of 64 interfaces that it leaves
+ * out (hooks/net/scan.h) in lines of 160, a few other warnings, and the reason why it failed, which
+ * comes last. Its pipe holds as much.
+ */
+#define REASON_MAX (16u << 10)
 /* virtio 1.2 §5.1 knows more, vmrt-net does not. */
 #define QUEUES_MAX 8u
 
