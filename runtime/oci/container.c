@@ -14,6 +14,7 @@
 #include "oci/bind.h"
 #include "oci/control_client.h"
 #include "oci/process.h"
+#include "oci/seccomp_cache.h"
 #include "oci/users.h"
 
 #define COUNT(table)      (sizeof(table) / sizeof((table)[0]))
@@ -361,6 +362,33 @@ static int remove_files(struct container *container)
     return unlinkat(container->directory, CONTAINER_STATE, 0) < 0 && errno != ENOENT ? -errno : 0;
 }
 
+/* Is nothing in the state root but what was kept for further containers? */
+static bool holds_only_cache(int parent)
+{
+    int copy = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *listing = copy >= 0 ? fdopendir(copy) : NULL;
+    const struct dirent *entry;
+    bool only = true;
+
+    if (!listing) {
+        fd_close(&copy);
+        return false;
+    }
+    while (only && (entry = readdir(listing)))
+        only = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+               strcmp(entry->d_name, SECCOMP_CACHE_DIRECTORY) == 0;
+    closedir(listing);
+    return only;
+}
+
+/* A container that comes meanwhile keeps the root, and at worst compiles its filter once more. */
+static void remove_root(const char *root, int parent)
+{
+    if (holds_only_cache(parent))
+        seccomp_cache_remove(parent);
+    (void)rmdir(root);
+}
+
 int container_discard(const char *root, struct container *container, struct error *err)
 {
     int ret = remove_files(container);
@@ -370,7 +398,7 @@ int container_discard(const char *root, struct container *container, struct erro
     if (ret < 0)
         return error_set(err, -ret, "%s/%s: %s", root, container->id, strerror(-ret));
     if (container->made_root)
-        (void)rmdir(root);
+        remove_root(root, container->parent);
     return 0;
 }
 

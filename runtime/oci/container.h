@@ -98,7 +98,9 @@ char *container_state_text(const struct container *container, enum container_sta
 /* Ends what systemd knows of it and removes its control group. Return: 0 or -errno. */
 int container_remove_cgroup(struct container *container, struct error *err);
 
-/* Removes the state directory and everything in it. Return: 0 or -errno. */
+/* Removes the state directory and everything in it; and a root that was made for it, once it is
+ * the last of it. Return: 0 or -errno.
+ */
 int container_discard(const char *root, struct container *container, struct error *err);
 
 void container_close(struct container *container);

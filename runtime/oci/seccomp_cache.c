@@ -106,19 +106,26 @@ static bool make_key(const struct json *profile, struct seccomp_cache *cache)
 /* ---- the directory ---- */
 
 /* Nobody else may have put anything there. */
+static int open_own(int parent)
+{
+    _cleanup_close_ int fd = -1;
+    struct stat st;
+
+    fd = openat(parent, SECCOMP_CACHE_DIRECTORY, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 07777) != 0700)
+        return -1;
+    return steal_fd(&fd);
+}
+
 static int open_directory(const char *root)
 {
-    _cleanup_close_ int parent = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC), fd = -1;
-    struct stat st;
+    _cleanup_close_ int parent = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
     if (parent < 0)
         return -1;
     if (mkdirat(parent, SECCOMP_CACHE_DIRECTORY, 0700) < 0 && errno != EEXIST)
         return -1;
-    fd = openat(parent, SECCOMP_CACHE_DIRECTORY, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0 || fstat(fd, &st) < 0 || st.st_uid != geteuid() || (st.st_mode & 07777) != 0700)
-        return -1;
-    return steal_fd(&fd);
+    return open_own(parent);
 }
 
 void seccomp_cache_open(const char *root, const struct json *profile, struct seccomp_cache *cache)
@@ -133,6 +140,23 @@ void seccomp_cache_close(struct seccomp_cache *cache)
     fd_close(&cache->directory);
     free(cache->key);
     cache->key = NULL;
+}
+
+void seccomp_cache_remove(int parent)
+{
+    int fd = open_own(parent);
+    DIR *entries = fd < 0 ? NULL : fdopendir(fd);
+    const struct dirent *entry;
+
+    if (!entries) {
+        fd_close(&fd);
+        return;
+    }
+    /* "." and ".." cannot be removed this way; what somebody adds meanwhile keeps the directory. */
+    while ((entry = readdir(entries)))
+        (void)unlinkat(fd, entry->d_name, 0);
+    closedir(entries);
+    (void)unlinkat(parent, SECCOMP_CACHE_DIRECTORY, AT_REMOVEDIR);
 }
 
 /* ---- entries ---- */

@@ -40,4 +40,7 @@ bool seccomp_cache_read(const struct seccomp_cache *cache, struct seccomp_progra
 void seccomp_cache_write(const struct seccomp_cache *cache, const struct seccomp_program *program);
 void seccomp_cache_close(struct seccomp_cache *cache);
 
+/* Removes the cache from the state root @parent, whose last container is gone. */
+void seccomp_cache_remove(int parent);
+
 #endif

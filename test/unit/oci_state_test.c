@@ -12,6 +12,7 @@
 #include "oci/hooks.h"
 #include "oci/lifecycle.h"
 #include "oci/process.h"
+#include "oci/seccomp_cache.h"
 
 static void test_ids(void **state)
 {
@@ -92,6 +93,52 @@ static void test_a_root_made_for_nothing_is_taken_away(void **state)
     assert_int_equal(container_discard(root, &container, &err), 0);
     container_close(&container);
     assert_int_equal(access(root, F_OK), -1);
+}
+
+/* run at a root of its own, with an exec meanwhile that kept its filter there, left both. */
+static void test_a_root_with_nothing_but_kept_filters_is_taken_away(void **state)
+{
+    struct world *world = *state;
+    struct container container, other;
+    struct error err;
+    char root[128], path[160];
+
+    snprintf(root, sizeof(root), "%s/state", world->directory);
+    snprintf(path, sizeof(path), "%s/" SECCOMP_CACHE_DIRECTORY, root);
+    assert_int_equal(container_reserve(root, "c1", &container, &err), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    world_file(world, "state/" SECCOMP_CACHE_DIRECTORY "/0123456789abcdef", "x", 0600);
+    world_file(world, "state/" SECCOMP_CACHE_DIRECTORY "/0123456789abcdef.7.tmp", "x", 0600);
+    /* Not while there are others. */
+    assert_int_equal(container_reserve(root, "c2", &other, &err), 0);
+    assert_int_equal(container_discard(root, &container, &err), 0);
+    strcat(path, "/0123456789abcdef");
+    assert_int_equal(access(path, F_OK), 0);
+    container_close(&container);
+    other.made_root = true;
+    assert_int_equal(container_discard(root, &other, &err), 0);
+    container_close(&other);
+    assert_int_equal(access(root, F_OK), -1);
+}
+
+/* What is called like it, but is not ours to remove. */
+static void test_a_root_with_somebodys_own_things_stays(void **state)
+{
+    struct world *world = *state;
+    struct container container;
+    struct error err;
+    char root[128], path[160];
+
+    snprintf(root, sizeof(root), "%s/state", world->directory);
+    snprintf(path, sizeof(path), "%s/" SECCOMP_CACHE_DIRECTORY, root);
+    assert_int_equal(container_reserve(root, "c1", &container, &err), 0);
+    assert_int_equal(mkdir(path, 0700), 0);
+    assert_int_equal(chmod(path, 0755), 0);
+    world_file(world, "state/" SECCOMP_CACHE_DIRECTORY "/file", "x", 0600);
+    assert_int_equal(container_discard(root, &container, &err), 0);
+    container_close(&container);
+    strcat(path, "/file");
+    assert_int_equal(access(path, F_OK), 0);
 }
 
 /*
@@ -297,6 +344,8 @@ int main(void)
         cmocka_unit_test(test_ids),
         TEST(test_state_survives_writing_and_reading),
         TEST(test_a_root_made_for_nothing_is_taken_away),
+        TEST(test_a_root_with_nothing_but_kept_filters_is_taken_away),
+        TEST(test_a_root_with_somebodys_own_things_stays),
         TEST(test_delete_warns_of_rules_that_stay_when_nobody_asks_why),
         cmocka_unit_test(test_states_text),
         cmocka_unit_test(test_processes),
