@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "lib/fd.h"
@@ -75,8 +76,27 @@ static int parse_answer(const uint8_t *packet, size_t length, struct control_ans
     return bad || answer->code > 4095 ? -EPROTO : 0;
 }
 
-int control_exchange(int fd, struct protocol_writer *request, const int *fds, size_t fd_count,
-                     int timeout_ms, struct control_answer *answer)
+static int64_t now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
+}
+
+/* Return: what of @timeout_ms is left since @begun, for poll(2); -1: as long as it takes. */
+static int time_left(int timeout_ms, int64_t begun)
+{
+    int64_t past = now_ms() - begun;
+
+    if (timeout_ms < 0)
+        return -1;
+    return past < timeout_ms ? timeout_ms - (int)past : 0;
+}
+
+/* @begun: since when @timeout_ms runs. */
+static int exchange(int fd, struct protocol_writer *request, const int *fds, size_t fd_count,
+                    int timeout_ms, int64_t begun, struct control_answer *answer)
 {
     _cleanup_free_ uint8_t *packet = NULL;
     struct pollfd polled = { .fd = fd, .events = POLLIN };
@@ -89,7 +109,7 @@ int control_exchange(int fd, struct protocol_writer *request, const int *fds, si
     if (n < 0)
         return n == -EPIPE || n == -ECONNRESET ? -ENOTCONN : n;
     do
-        n = poll(&polled, 1, timeout_ms);
+        n = poll(&polled, 1, time_left(timeout_ms, begun));
     while (n < 0 && errno == EINTR);
     if (n <= 0)
         return n == 0 ? -ETIMEDOUT : -errno;
@@ -100,6 +120,12 @@ int control_exchange(int fd, struct protocol_writer *request, const int *fds, si
     if (length == 0 || length == -ECONNRESET)
         return -ENOTCONN;
     return length < 0 ? (int)length : parse_answer(packet, (size_t)length, answer);
+}
+
+int control_exchange(int fd, struct protocol_writer *request, const int *fds, size_t fd_count,
+                     int timeout_ms, struct control_answer *answer)
+{
+    return exchange(fd, request, fds, fd_count, timeout_ms, now_ms(), answer);
 }
 
 int control_tell(int fd, struct protocol_writer *request)
@@ -135,8 +161,9 @@ int control_connect(int directory, int timeout_ms)
 int control_ask(int directory, struct protocol_writer *request, int timeout_ms,
                 struct control_answer *answer)
 {
+    int64_t begun = now_ms();
     _cleanup_close_ int fd = control_connect(directory, timeout_ms);
-    int ret = fd < 0 ? fd : control_exchange(fd, request, NULL, 0, timeout_ms, answer);
+    int ret = fd < 0 ? fd : exchange(fd, request, NULL, 0, timeout_ms, begun, answer);
 
     free(request->data);
     request->data = NULL;

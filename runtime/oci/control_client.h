@@ -26,10 +26,11 @@ struct control_answer {
 int control_listen(int directory, struct error *err);
 
 /**
- * control_ask() - send @request and wait for its answer.
+ * control_ask() - connect to send @request, and wait for its answer.
  * @directory:  the state directory.
  * @request:    begun by protocol_begin(); its memory is freed.
- * @timeout_ms: -1: as long as it takes. The end of vmrt-vmm ends the wait in any case.
+ * @timeout_ms: for both together; -1: as long as it takes. The end of vmrt-vmm ends the wait in any
+ *              case.
  * Return: 0 with the answer, -ENOTCONN when nobody is there or left while we waited, -ETIMEDOUT,
  * or -errno.
  */

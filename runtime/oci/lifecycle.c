@@ -20,7 +20,10 @@
 
 #define KILL_TIMEOUT_MS    10000
 #define REQUEST_TIMEOUT_MS 10000
-/* Killing does not wait for a vmrt-vmm that does not answer. */
+/*
+ * Longer than vmrt-vmm waits for its proxies (vmm/control_server.c); killing waits no longer than
+ * that for one that does not answer.
+ */
 #define PARTING_TIMEOUT_MS 1200
 
 /* Runs hooks of the config.json that was kept at create. */
