@@ -1,7 +1,7 @@
 # vmrt-uplink shares vmrt-net's netlink code.
 UPLINK     := $(BUILD)/vmrt-uplink
 UPLINK_SRC := $(wildcard hooks/uplink/*.c)
-UPLINK_NET := hooks/net/kernel.c hooks/net/mirred.c hooks/net/sysctl.c
+UPLINK_NET := hooks/net/kernel.c hooks/net/tc.c hooks/net/sysctl.c
 
 $(UPLINK): $(call objects,$(UPLINK_SRC) $(UPLINK_NET)) $(LIB_A)
 	$(call link,-lnl-3 -lpthread)

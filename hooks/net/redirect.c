@@ -1,18 +1,11 @@
 /* Joins an interface of the namespace with a TAP. */
 #include "redirect.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_ether.h>
-#include <linux/pkt_cls.h>
-#include <linux/pkt_sched.h>
-#include <linux/rtnetlink.h>
-#include <stdio.h>
 #include <string.h>
 
-#include "mirred.h"
-
-#define INGRESS TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
+#include "tc.h"
 
 /*
  * Filter priorities tell ours from others', and whose the qdisc is: from OWN on, the qdisc was made
@@ -20,14 +13,6 @@
  */
 #define PRIORITY_OWN   0xb100u
 #define PRIORITY_GUEST 0xb200u
-
-/* Compared at `at` bytes after the start of the network header; 4 bytes each, big-endian. */
-struct key {
-    int at;
-    uint32_t value, mask;
-};
-
-#define KEYS_MAX 4
 
 enum verdict {
     TO_PEER, /* only */
@@ -40,7 +25,7 @@ struct filter {
     uint16_t protocol; /* ETH_P_* */
     enum verdict verdict;
     uint8_t key_count;
-    struct key keys[KEYS_MAX];
+    struct tc_key keys[TC_KEYS_MAX];
 };
 
 /* IPv4 without options; not a later fragment; its protocol. The next header of IPv6. */
@@ -104,75 +89,28 @@ static const struct filter tap_filters[] = {
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-static struct nl_msg *qdisc_message(int type, int flags, int link)
+static struct tc_place place_of(const struct filter *filter, int link, unsigned int base)
 {
-    const struct tcmsg tc = { .tcm_family = AF_UNSPEC,
-                              .tcm_ifindex = link,
-                              .tcm_parent = TC_H_CLSACT,
-                              .tcm_handle = TC_H_MAKE(TC_H_CLSACT, 0) };
-    struct nl_msg *message = kernel_message(type, flags, &tc, sizeof(tc));
-
-    if (message && nla_put_string(message, TCA_KIND, "clsact") < 0) {
-        nlmsg_free(message);
-        return NULL;
-    }
-    return message;
-}
-
-static int qdisc_delete(struct kernel *kernel, int link)
-{
-    return kernel_request(kernel, qdisc_message(RTM_DELQDISC, 0, link));
-}
-
-static struct nl_msg *filter_message(int type, int flags, int link, unsigned int base,
-                                     const struct filter *filter)
-{
-    const struct tcmsg tc = {
-        .tcm_family = AF_UNSPEC,
-        .tcm_ifindex = link,
-        .tcm_parent = INGRESS,
-        .tcm_info = TC_H_MAKE((base + filter->priority) << 16, htons(filter->protocol)),
+    return (struct tc_place) {
+        .link = link,
+        .direction = TC_INGRESS,
+        .priority = base + filter->priority,
+        .protocol = filter->protocol,
     };
-
-    return kernel_message(type, flags, &tc, sizeof(tc));
-}
-
-static int put_u32(struct nl_msg *message, const struct filter *filter, int peer)
-{
-    struct {
-        struct tc_u32_sel sel;
-        struct tc_u32_key keys[KEYS_MAX];
-    } match = { .sel = { .flags = TC_U32_TERMINAL, .nkeys = filter->key_count } };
-    struct nlattr *options;
-    int ret = 0;
-
-    for (size_t i = 0; i < filter->key_count; i++)
-        match.keys[i] = (struct tc_u32_key) { .val = htonl(filter->keys[i].value),
-                                              .mask = htonl(filter->keys[i].mask),
-                                              .off = filter->keys[i].at };
-    if (nla_put_string(message, TCA_KIND, "u32") < 0 ||
-        !(options = nla_nest_start(message, TCA_OPTIONS)) ||
-        nla_put(message, TCA_U32_SEL,
-                (int)(sizeof(match.sel) + filter->key_count * sizeof(match.keys[0])), &match) < 0)
-        return -EMSGSIZE;
-    /* Without an action the verdict is TC_ACT_OK: on with the host's stack. */
-    if (filter->verdict != TO_HOST)
-        ret = mirred_put(message, filter->verdict == TO_PEER, peer);
-    nla_nest_end(message, options);
-    return ret;
 }
 
 static int filter_add(struct kernel *kernel, int from, int to, unsigned int base,
                       const struct filter *filter)
 {
-    struct nl_msg *message =
-        filter_message(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, from, base, filter);
+    const struct tc_place place = place_of(filter, from, base);
+    struct tc_filter message;
 
-    if (message && put_u32(message, filter, to) < 0) {
-        nlmsg_free(message);
-        message = NULL;
-    }
-    return kernel_request(kernel, message);
+    tc_filter_begin(&message, &place, filter->keys, filter->key_count);
+    if (filter->verdict == TO_PEER)
+        tc_filter_redirect(&message, to, false);
+    else if (filter->verdict == TO_BOTH)
+        tc_filter_mirror(&message, to);
+    return tc_filter_add(kernel, &message);
 }
 
 /* What has failed: the kernel's words are the same for some kernels, so it is tried without. */
@@ -210,16 +148,18 @@ static bool filters_delete(struct kernel *kernel, int link, unsigned int base)
     int ret = -ENOENT;
 
     for (size_t i = 0; i < COUNT(link_filters); i++)
-        if (i == 0 || link_filters[i].priority != link_filters[i - 1].priority)
-            ret = kernel_request(kernel,
-                                 filter_message(RTM_DELTFILTER, 0, link, base, &link_filters[i]));
+        if (i == 0 || link_filters[i].priority != link_filters[i - 1].priority) {
+            const struct tc_place place = place_of(&link_filters[i], link, base);
+
+            ret = tc_filters_delete(kernel, &place);
+        }
     return ret == 0;
 }
 
 /* Return: 1 when it was made, 0 when there was one, or a negative errno. */
 static int qdisc_add(struct kernel *kernel, int link, struct error *err)
 {
-    int ret = kernel_request(kernel, qdisc_message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, link));
+    int ret = tc_qdisc_add(kernel, link);
 
     if (ret == -EEXIST)
         return 0;
@@ -254,7 +194,7 @@ int redirect_join(struct redirect *redirect, struct kernel *kernel, const char *
 void redirect_part(const struct redirect *redirect, struct kernel *kernel)
 {
     if (redirect->own_qdisc)
-        qdisc_delete(kernel, redirect->link);
+        tc_qdisc_delete(kernel, redirect->link);
     else
         filters_delete(kernel, redirect->link, PRIORITY_GUEST);
 }
@@ -262,6 +202,6 @@ void redirect_part(const struct redirect *redirect, struct kernel *kernel)
 void redirect_clear(struct kernel *kernel, int link)
 {
     if (filters_delete(kernel, link, PRIORITY_OWN))
-        qdisc_delete(kernel, link);
+        tc_qdisc_delete(kernel, link);
     filters_delete(kernel, link, PRIORITY_GUEST);
 }
