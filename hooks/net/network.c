@@ -339,6 +339,21 @@ static bool has_gone(const struct network *network, const struct scan *now)
     return false;
 }
 
+/* A service for those within the namespace; the network is there without it. */
+static void follow_local(struct network *network, const struct scan *now)
+{
+    int taps[SCAN_LINKS_MAX] = { 0 };
+    struct error reason = { 0 };
+
+    for (size_t i = 0; i < now->link_count; i++) {
+        const struct joint *joint = find_joint(network, now->links[i].index);
+
+        taps[i] = joint ? joint->redirect.tap : 0;
+    }
+    if (local_follow(&network->local, &network->kernel, now, taps, &reason) < 0)
+        network->warn(reason.message);
+}
+
 /* TAPs, redirects, and the message about all that is different in @now. */
 static int sync_with(struct network *network, const struct scan *now, struct error *err)
 {
@@ -359,6 +374,8 @@ static int sync_with(struct network *network, const struct scan *now, struct err
     if (ret == 0)
         ret = tell(network, now, &cards, err);
     cards_close(&cards);
+    if (ret == 0)
+        follow_local(network, now);
     return ret;
 }
 
@@ -458,6 +475,7 @@ void network_watch(struct network *network)
 
 void network_undo(struct network *network)
 {
+    local_undo(&network->local, &network->kernel);
     while (network->joint_count > 0)
         joint_part(network, &network->joints[--network->joint_count]);
     sysctl_restore_ports(network->ports_before);
@@ -476,6 +494,7 @@ int network_clean(struct error *err)
     if (ret == 0 && !now.machine[0]) {
         for (size_t i = 0; i < now.link_count; i++)
             redirect_clear(&kernel, now.links[i].index);
+        local_clear(&kernel);
         sysctl_free_ports();
     }
     scan_free(&now);

@@ -4,6 +4,7 @@
 
 #include "kernel.h"
 #include "lib/error.h"
+#include "local.h"
 #include "redirect.h"
 #include "scan.h"
 #include "sysctl.h"
@@ -26,6 +27,7 @@ struct network {
     /* Interfaces that could not be given to the guest: not tried again as they are. */
     struct scan_link refused[SCAN_LINKS_MAX];
     size_t refused_count;
+    struct local local;
     bool stale; /* an interface went between the last reading and its joining */
     char ports_before[SYSCTL_VALUE_MAX];
     /* The namespace's name server, and what has been done about it. */

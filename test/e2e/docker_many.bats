@@ -29,8 +29,19 @@ create_one() {
         "Cmd": ["sh", "-c", "ip -o -4 addr show eth0; echo number '"$1"'; exec cat"],
         "HostConfig": {"Runtime": "'"$RUNTIME"'", "Memory": 100663296}}'
 }
-start_one() { docker_api "/containers/vmrt-many-$1/start" -X POST -f && wait_for 90 logs_have "vmrt-many-$1" "number $1"; }
-kill_one() { docker_signal "vmrt-many-$1" KILL && wait_for 60 inspect_is "vmrt-many-$1" '.State | "\(.Status) \(.ExitCode)"' 'exited 137'; }
+# Both wait in the engine: asking it again and again would be most of what the emulated CPU does.
+start_one() {
+    local found=0
+    docker_api "/containers/vmrt-many-$1/start" -X POST -f || return
+    grep -aqm 1 "number $1" < <(exec curl -sSN -m 120 --unix-socket /run/docker.sock --output - 3>&- \
+        "http://docker/containers/vmrt-many-$1/logs?stdout=1&stderr=1&follow=1") || found=$?
+    kill $! 2>/dev/null || true
+    return $found
+}
+kill_one() {
+    docker_signal "vmrt-many-$1" KILL &&
+        [ "$(docker_api "/containers/vmrt-many-$1/wait" -m 120 -f -X POST | jq .StatusCode)" = 137 ]
+}
 remove_one() { docker_api "/containers/vmrt-many-$1?force=1" -X DELETE >/dev/null; }
 
 address_of() { docker_api "/containers/vmrt-many-$1/logs?stdout=1" --output - | grep -ao 'inet [0-9.]*'; }

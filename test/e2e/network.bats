@@ -76,7 +76,7 @@ seen='ip -o link | sed -E "s/^[0-9]+: ([^@:]+)(@[^:]*)?:.* mtu ([0-9]+) .*link\/
     here() {
         ip -n vmrt-ns -o link
         ip netns exec vmrt-ns tc qdisc show
-        ip netns exec vmrt-ns cat /proc/sys/net/ipv4/ip_local_port_range
+        ip netns exec vmrt-ns cat /proc/sys/net/ipv4/ip_local_port_range /proc/sys/net/ipv4/conf/lo/accept_local
     }
     here >"$BATS_TEST_TMPDIR/before"
     netns_bundle "$B" vmrt-ns "$(args '["sleep", "1000"]')"

@@ -180,6 +180,34 @@ alone() {
     output_has 'Network is unreachable'
 }
 
+# Somebody in the namespace, where the container's addresses are, but not its servers.
+@test "connections made within the namespace, to the container's address and to 127.0.0.1: as with runc" {
+    mkdir -p /run/vmrt /run/runc
+    namespace vmrt-ns
+    here() {
+        footprint
+        ip netns exec vmrt-ns tc qdisc show
+        ip netns exec vmrt-ns sh -c 'grep . /proc/sys/net/ipv4/conf/lo/*' | sort
+    }
+    here >"$BATS_TEST_TMPDIR/before"
+    served() {
+        netns_bundle "$(B)" vmrt-ns "$(args '["chroot", "/host", "python3", "'"$BATS_TEST_DIRNAME"'/within.py", "serve"]') |
+            .process.capabilities |= map_values(. + [\"CAP_SYS_CHROOT\", \"CAP_NET_BIND_SERVICE\"]) |
+            .mounts += [{destination: \"/host\", source: \"/\", options: [\"rbind\", \"ro\"]}]"
+        "$runtime" run --detach --bundle "$(B)" net-test </dev/null >/dev/null 2>&1 3>&-
+        up() { ip netns exec vmrt-ns python3 -c 'import socket; socket.create_connection(("10.77.0.2", 80), 5)' 2>/dev/null; }
+        wait_for 60 up
+        ip netns exec vmrt-ns python3 "$BATS_TEST_DIRNAME/within.py" ask 10.77.0.2 127.0.0.1
+        "$runtime" delete --force net-test
+    }
+    SHOW=1 each served
+    [ "$(grep -c True "$BATS_TEST_TMPDIR/$RUNTIME.out")" = 6 ]
+    [ "$(grep -c 'Connection refused' "$BATS_TEST_TMPDIR/$RUNTIME.out")" = 4 ]
+    rm -rf "$(B)"
+    wait_for 20 no_watcher
+    diff "$BATS_TEST_TMPDIR/before" <(here) >&2
+}
+
 @test "pasta's TAP: as with runc, the host is reached" {
     ip netns add vmrt-ns
     ip -n vmrt-ns link set lo up

@@ -186,10 +186,10 @@ no_userns='.linux.uidMappings = null | .linux.gidMappings = null |
     [[ "$output" == *"cannot set uid to unmapped user"* ]]
 }
 
-# A web server with a published port, which also asks servers of the host.
+# A web server with a published port, which also asks servers of the host. $1: podman's port handler.
 with_slirp4netns() {
     as_user "podman --runtime $runtime run -d --name c -p 18080:80 \
-        --network slirp4netns:port_handler=slirp4netns,allow_host_loopback=true \
+        --network slirp4netns:port_handler=$1,allow_host_loopback=true \
         busybox sh -c 'seq 100000 >/f; exec httpd -f -h /'" >/dev/null
     served() { curl -sSf -m 10 -o /dev/null http://127.0.0.1:18080/f 2>/dev/null; }
     wait_for 30 served
@@ -203,6 +203,7 @@ with_slirp4netns() {
 }
 
 @test "rootless podman: slirp4netns: a published port, the host, addresses and routes; as with runc" {
+    local handler
     mkdir "$BATS_TEST_TMPDIR/www"
     echo reached >"$BATS_TEST_TMPDIR/www/answer"
     # The gateway, 10.0.2.2, is the host's loopback interface.
@@ -210,12 +211,15 @@ with_slirp4netns() {
     HOST_SERVERS=$!
     socat TCP-LISTEN:8001,bind=127.0.0.1,fork,reuseaddr PIPE 3>&- &
     HOST_SERVERS="$HOST_SERVERS $!"
-    SHOW=1 each with_slirp4netns
-    output_has 10.0.2.100/24
-    output_has 'default via 10.0.2.2 dev tap0'
-    output_has reached
-    [ "$(grep -c "$(seq 100000 | md5sum)" "$BATS_TEST_TMPDIR/$RUNTIME.out")" = 2 ]
-    output_has "$(seq 5000 | md5sum)"
+    # rootlessport is the default; it connects from within the namespace.
+    for handler in slirp4netns rootlesskit; do
+        SHOW=1 each with_slirp4netns $handler
+        output_has 10.0.2.100/24
+        output_has 'default via 10.0.2.2 dev tap0'
+        output_has reached
+        [ "$(grep -c "$(seq 100000 | md5sum)" "$BATS_TEST_TMPDIR/$RUNTIME.out")" = 2 ]
+        output_has "$(seq 5000 | md5sum)"
+    done
 }
 
 @test "rootless podman: detached, exec, cp, top, pause, kill; a namespace of slirp4netns" {

@@ -338,6 +338,9 @@ static inline void world_assert_clean(const struct world *world)
     assert_string_equal(world_output(world->container,
                                      "cat /proc/sys/net/ipv4/ip_local_port_range"),
                         "32768\t60999\n");
+    assert_string_equal(world_output(world->container, "cd /proc/sys/net/ipv4/conf/lo && "
+                                                       "cat accept_local route_localnet"),
+                        "0\n0\n");
 }
 
 static inline void world_sleep_ms(long milliseconds)
