@@ -4,18 +4,15 @@
  *   netbench shell PORT                    a shell for each connection
  *   netbench echo PORT                     sends back what it gets
  *   netbench rr HOST PORT SECONDS          one byte there and back: transactions a second
- *   netbench http HOST PORT keep|new CONNECTIONS SECONDS    GET /file: requests a second
  */
 #include <arpa/inet.h>
 #include <err.h>
 #include <netinet/tcp.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -104,73 +101,6 @@ static void round_trips(const char *host, const char *port, double seconds)
     printf("%.1f\n", (double)count / (t - begin));
 }
 
-/* One answer, to its end: by its length, or the connection's. Return: whether it was whole. */
-static bool read_answer(int fd, bool keep)
-{
-    char buffer[65536];
-    size_t have = 0, want = 0;
-    ssize_t n;
-
-    while ((n = read(fd, buffer + have, sizeof(buffer) - 1 - have)) > 0) {
-        const char *body, *length;
-
-        have += (size_t)n;
-        buffer[have] = '\0';
-        body = strstr(buffer, "\r\n\r\n");
-        length = strstr(buffer, "Content-Length: ");
-        if (body && length)
-            want = (size_t)(body + 4 - buffer) + (size_t)atol(length + 16);
-        if (keep && want && have >= want)
-            return have == want;
-    }
-    return n == 0 && !keep && want && have == want;
-}
-
-static unsigned long requests(const char *host, const char *port, bool keep, double seconds)
-{
-    char text[256];
-    double end = now() + seconds;
-    unsigned long count = 0;
-    int fd = -1, length;
-
-    length = snprintf(text, sizeof(text), "GET /file HTTP/1.1\r\nHost: x\r\nConnection: %s\r\n\r\n",
-                      keep ? "keep-alive" : "close");
-    for (; now() < end; count++) {
-        if (fd < 0)
-            fd = connect_to(host, port);
-        if (write(fd, text, (size_t)length) != length || !read_answer(fd, keep))
-            errx(1, "an answer that is not whole after %lu requests", count);
-        if (!keep) {
-            close(fd);
-            fd = -1;
-        }
-    }
-    return count;
-}
-
-static void load(const char *host, const char *port, bool keep, int connections, double seconds)
-{
-    unsigned long sum = 0, one;
-    double begin = now();
-    int ends[2], status;
-
-    if (pipe(ends) < 0)
-        err(1, "pipe");
-    for (int i = 0; i < connections; i++)
-        if (fork() == 0) {
-            one = requests(host, port, keep, seconds);
-            _exit(write(ends[1], &one, sizeof(one)) != sizeof(one));
-        }
-    for (int i = 0; i < connections; i++)
-        if (wait(&status) < 0 || status != 0)
-            errx(1, "a connection failed");
-    begin = now() - begin;
-    for (int i = 0; i < connections; i++)
-        if (read(ends[0], &one, sizeof(one)) == sizeof(one))
-            sum += one;
-    printf("%.1f\n", (double)sum / begin);
-}
-
 int main(int argc, char **argv)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -180,10 +110,7 @@ int main(int argc, char **argv)
         serve(argv[2], echo);
     else if (argc == 5 && strcmp(argv[1], "rr") == 0)
         round_trips(argv[2], argv[3], atof(argv[4]));
-    else if (argc == 7 && strcmp(argv[1], "http") == 0)
-        load(argv[2], argv[3], strcmp(argv[4], "keep") == 0, atoi(argv[5]), atof(argv[6]));
     else
-        errx(2, "usage: netbench shell|echo PORT, rr HOST PORT SECONDS, "
-                "http HOST PORT keep|new CONNECTIONS SECONDS");
+        errx(2, "usage: netbench shell|echo PORT, rr HOST PORT SECONDS");
     return 0;
 }
