@@ -113,6 +113,22 @@ static void test_receive_without_buffers_leaves_packets_in_the_tap(void **state)
     assert_int_equal(take_packet(&b, answer), -1);
 }
 
+/* The packet's own turn, which found no buffers, took the wish for notifications back. */
+static void test_receive_without_event_index_hears_of_buffers_after_a_packet(void **state)
+{
+    struct nic *w = *state;
+    struct buffers b = { w, 0, RX_BUFFER, driver_alloc(&w->driver, RX_BUFFER) };
+
+    assert_true(nic_bring_up(w, FEATURES_USUAL & ~(1ull << VIRTIO_RING_F_EVENT_IDX)));
+    send_to_guest(w, 0, 100, 1);
+    nic_run(w);
+    nic_give(w, 0, 0, b.gpa, RX_BUFFER);
+    /* All that this driver goes by. */
+    if (w->rings[0].used[0] == 0)
+        nic_kick(w, 0);
+    expect_packet(&b, 100, 1);
+}
+
 static void test_receive_large_packet_waits_for_enough_buffers(void **state)
 {
     struct nic *w = *state;
@@ -211,6 +227,7 @@ int main(void)
         TEST(test_receive_into_one_big_chain),
         TEST(test_receive_packet_too_long_for_its_buffer_is_dropped),
         TEST(test_receive_without_buffers_leaves_packets_in_the_tap),
+        TEST(test_receive_without_event_index_hears_of_buffers_after_a_packet),
         TEST(test_receive_large_packet_waits_for_enough_buffers),
         TEST(test_receive_packet_larger_than_the_whole_ring),
         TEST(test_receive_headers_are_what_was_negotiated),

@@ -288,7 +288,9 @@ unsigned int net_receive_run(struct net_pair *pair)
     int64_t bytes = NET_TURN_BYTES;
     ssize_t ret = 1;
 
-    virtqueue_disable_notify(net_receive_queue(pair));
+    /* A pair that waits for buffers needs to hear of them (§2.7.10), whatever the turn is for. */
+    if (!pair->starved)
+        virtqueue_disable_notify(net_receive_queue(pair));
     while (packets > 0 && bytes > 0 && net_receive_ready(pair)) {
         if (pair->receive.pending) {
             ret = finish(pair);
