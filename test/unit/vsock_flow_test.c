@@ -1,4 +1,5 @@
 /* vsock flow control: credit of both sides, receive buffers, and the limits of a busy guest. */
+#include "vmm/virtio/vsock_internal.h"
 #include "vsock_recorder.h"
 
 static void test_guest_that_overruns_its_credit_is_reset(void **state)
@@ -174,6 +175,49 @@ static void test_no_receive_buffers_is_back_pressure(void **state)
     assert_int_equal(f->guest.tx.used[1], 2 * GUEST_RING);
 }
 
+/* Bytes kept for what nobody has read. */
+static size_t buffered(const struct guest *guest)
+{
+    const struct vsock_connection *connection;
+    size_t total = 0;
+
+    for (connection = TAILQ_FIRST(&guest->vsock->connections); connection;
+         connection = TAILQ_NEXT(connection, all))
+        total += connection->capacity;
+    return total;
+}
+
+/* Up to 512 KiB for each of 1024, besides the memory that the guest was given. */
+static void test_rst_that_the_guest_never_takes_keeps_no_buffer(void **state)
+{
+    struct virtio_vsock_hdr h = guest_header(0, PORT, VIRTIO_VSOCK_OP_RW, 0, 64000);
+    static const uint8_t zeros[64000];
+    struct fixture *f = *state;
+
+    guest_bring_up(&f->guest, DRIVER_FEATURES_ALL); /* no receive buffers given */
+    for (h.src_port = 0; h.src_port < 8; h.src_port++) {
+        post(f, h.src_port, VIRTIO_VSOCK_OP_REQUEST, 0, "");
+        for (unsigned int i = 0; i < 4; i++)
+            assert_true(guest_post(&f->guest, &h, zeros, h.len));
+        guest_run(&f->guest);
+        expect_told(f, "accept readable ");
+        assert_true(buffered(&f->guest) >= VSOCK_BUFFER_SIZE);
+        if (h.src_port % 2)
+            vsock_reset(f->connection);
+        else
+            post(f, h.src_port, VIRTIO_VSOCK_OP_REQUEST, 0, "");
+        guest_run(&f->guest);
+        expect_told(f, h.src_port % 2 ? "" : "closed ");
+        assert_int_equal(buffered(&f->guest), 0);
+    }
+    assert_int_equal(f->guest.vsock->count, 8);
+    guest_give(&f->guest, GUEST_RING);
+    guest_run(&f->guest);
+    for (uint32_t port = 0; port < 8; port++)
+        expect(f, port, VIRTIO_VSOCK_OP_RST);
+    assert_int_equal(f->guest.vsock->count, 0);
+}
+
 /* The guest adds packets as fast as they are taken: the loop still gets its turn. */
 static void test_busy_guest_does_not_keep_the_thread(void **state)
 {
@@ -341,6 +385,7 @@ int main(void)
         TEST(test_bytes_consumed_are_believed_only_forward),
         TEST(test_guest_that_reads_no_more_does_not_block_the_service),
         TEST(test_no_receive_buffers_is_back_pressure),
+        TEST(test_rst_that_the_guest_never_takes_keeps_no_buffer),
         TEST(test_busy_guest_does_not_keep_the_thread),
         TEST(test_writable_in_turns_when_receive_buffers_are_short),
         TEST(test_notification_for_the_connection_that_still_waits),

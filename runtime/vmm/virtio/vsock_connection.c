@@ -68,6 +68,18 @@ static void clear_events(struct vsock_connection *connection)
     connection->events = 0;
 }
 
+static size_t unread(const struct vsock_connection *connection)
+{
+    return connection->end - connection->start;
+}
+
+static void free_buffer(struct vsock_connection *connection)
+{
+    free(connection->buffer);
+    connection->buffer = NULL;
+    connection->capacity = connection->start = connection->end = 0;
+}
+
 void connection_free(struct vsock_connection *connection)
 {
     struct vsock *vsock = connection->vsock;
@@ -78,7 +90,7 @@ void connection_free(struct vsock_connection *connection)
     transmit_unblock(connection);
     TAILQ_REMOVE(&vsock->connections, connection, all);
     vsock->count--;
-    free(connection->buffer);
+    free_buffer(connection);
     free(connection);
 }
 
@@ -91,14 +103,14 @@ void connection_reap(struct vsock *vsock)
     vsock->reap = false;
     for (connection = TAILQ_FIRST(&vsock->connections); connection; connection = next) {
         next = TAILQ_NEXT(connection, all);
-        if (connection->state == VSOCK_RELEASED && connection->pending == 0)
+        if (connection->state != VSOCK_RELEASED)
+            continue;
+        /* The guest decides when the RST can be sent: nobody reads what it holds meanwhile. */
+        if (connection->pending)
+            free_buffer(connection);
+        else
             connection_free(connection);
     }
-}
-
-static size_t unread(const struct vsock_connection *connection)
-{
-    return connection->end - connection->start;
 }
 
 /* Packets find it no more, and nothing but what is pending will be sent. */

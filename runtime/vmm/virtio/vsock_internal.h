@@ -128,7 +128,7 @@ struct vsock_connection *connection_create(struct vsock *vsock, uint32_t guest_p
 struct vsock_connection *connection_find(struct vsock *vsock, uint32_t guest_port,
                                          uint32_t host_port);
 void connection_free(struct vsock_connection *connection);
-/* Frees released connections that have nothing left to send. */
+/* Frees released connections that have nothing left to send, and the buffers of the others. */
 void connection_reap(struct vsock *vsock);
 void connection_add_event(struct vsock_connection *connection, unsigned int events);
 /* The end in good order: @rst is sent now, `closed` comes when every byte is consumed. */
