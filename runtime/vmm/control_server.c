@@ -48,13 +48,26 @@ static void forget(struct client *client)
     listen_again(server);
 }
 
-/* Its process dies with a proxy. A client whose request is being answered stays in the list. */
+/* Whose answer nobody but the client waits for: the guest decides whether there ever is one. */
+static bool can_be_abandoned(uint16_t request)
+{
+    return request == CONTROL_STATS || request == CONTROL_UPDATE;
+}
+
+/*
+ * Its process dies with a proxy. A client whose request is still to be answered stays in the list,
+ * if this process has to do something then.
+ */
 static void drop(struct client *client)
 {
     struct control_server *server = client->server;
 
     if (client->process)
         session_exec_abandon(server->config.session, client->process);
+    if (can_be_abandoned(client->asked)) {
+        session_ask_abandon(server->config.session, client);
+        client->asked = 0;
+    }
     loop_remove(server->config.loop, client->fd);
     fd_close(&client->fd);
     /* An abandoned process has nobody to answer to. */

@@ -113,10 +113,17 @@ void session_exec_abandon(struct session *session, uint32_t number);
  * @type:   MESSAGE_STATS, MESSAGE_UPDATE or MESSAGE_NETWORK; the last may be asked for while the
  *          guest still boots.
  * @fields: of the message; checked by init.
- * @answer: called exactly once, perhaps before this returns.
+ * @answer: called exactly once, perhaps before this returns; -EAGAIN for statistics of a guest that
+ *          does not take what it was sent before.
  */
 void session_ask(struct session *session, uint16_t type, struct protocol_reader fields,
                  session_answer *answer, void *context);
+
+/*
+ * Whoever asked with @context by session_ask() has gone: @answer is not called any more, and
+ * nothing is kept for an answer that may never come. What was asked for happens all the same.
+ */
+void session_ask_abandon(struct session *session, const void *context);
 
 /* Asks the guest to give back what its caches of files hold; no answer. Nothing before it is up. */
 void session_reclaim(struct session *session);

@@ -107,6 +107,8 @@ void session_ask(struct session *session, uint16_t type, struct protocol_reader 
 
     if (!early && session->state != SESSION_CREATED && session->state != SESSION_RUNNING)
         error_set(&failure, EAGAIN, "container not running");
+    else if (type == MESSAGE_STATS && !channel_keeps_up(&session->channel))
+        error_set(&failure, EAGAIN, "the guest does not keep up");
     else if (!(request = add_request(session, answer, context)))
         error_set(&failure, ENOMEM, "out of memory");
     if (!request) {
@@ -121,6 +123,21 @@ void session_ask(struct session *session, uint16_t type, struct protocol_reader 
         session_hold(session, &writer);
     else
         session_send(session, &writer);
+}
+
+void session_ask_abandon(struct session *session, const void *context)
+{
+    struct request *request = session->requests;
+
+    while (request) {
+        struct request *next = request->next;
+
+        if (!request->process && request->context == context) {
+            unlink_request(session, request);
+            free_request(request);
+        }
+        request = next;
+    }
 }
 
 void session_reclaim(struct session *session)

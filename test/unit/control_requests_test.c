@@ -257,6 +257,64 @@ static void test_update_and_its_failure(void **state)
     close(fd);
 }
 
+/* They stayed counted: after 1024, two seconds each, nobody could reach the container any more. */
+static void test_clients_that_give_up_on_a_silent_guest_keep_no_place(void **state)
+{
+    static const uint16_t types[] = { CONTROL_STATS, CONTROL_UPDATE };
+    struct world *w = *state;
+    struct protocol_header header;
+    struct protocol_reader fields;
+    int fd;
+
+    control_start(w);
+    for (int i = 0; i < 1030; i++) {
+        fd = dial();
+        ask(fd, types[i % 2], 1);
+        world_run(w);
+        close(fd);
+        world_run(w);
+    }
+    fd = dial();
+    expect_state(w, fd, "running");
+    /* The answers, all at once, are nobody's. */
+    ask(fd, CONTROL_STATS, 2);
+    world_run(w);
+    for (int i = 0; i < 1030; i++) {
+        assert_true(init_receives(w, &header, &fields));
+        init_answers(w, header.sequence, i % 3, "late");
+    }
+    expect_answer(w, fd, -1, NULL);
+    init_expects(w, MESSAGE_STATS, &header);
+    init_answers(w, header.sequence, 0, NULL);
+    expect_answer(w, fd, 0, NULL);
+    close(fd);
+}
+
+/* Each question would wait in this process's memory. */
+static void test_stats_of_a_guest_that_does_not_read_are_refused(void **state)
+{
+    struct world *w = *state;
+    int fd;
+
+    control_start(w);
+    w->control->window = 0;
+    for (size_t asked = 0; asked <= 256u << 10; asked += PROTOCOL_HEADER_SIZE) {
+        fd = dial();
+        ask(fd, CONTROL_STATS, 1);
+        world_run(w);
+        assert_int_equal(answer(fd, NULL, NULL, 0), -1);
+        close(fd);
+        world_run(w);
+    }
+    fd = dial();
+    ask(fd, CONTROL_STATS, 1);
+    expect_answer(w, fd, EAGAIN, "the guest does not keep up");
+    guest_take(w->control, 1u << 20);
+    ask(fd, CONTROL_STATS, 2);
+    expect_answer(w, fd, -1, NULL);
+    close(fd);
+}
+
 static void test_end_answers_what_is_open(void **state)
 {
     struct world *w = *state;
@@ -307,6 +365,8 @@ int main(void)
         TEST(test_network_is_answered_once_for_each_that_succeeded),
         TEST(test_stats_of_the_guest),
         TEST(test_update_and_its_failure),
+        TEST(test_clients_that_give_up_on_a_silent_guest_keep_no_place),
+        TEST(test_stats_of_a_guest_that_does_not_read_are_refused),
         TEST(test_end_answers_what_is_open),
         TEST(test_no_descriptor_for_a_client),
     };
