@@ -47,9 +47,9 @@ static inline unsigned int nic_control(const struct nic *w)
     return w->device->driver_features & F(MQ) ? 2 * w->pairs : 2;
 }
 
-/* @tap_fds: NULL for sockets. */
-static inline void nic_create(struct nic *w, unsigned int pairs, unsigned int workers,
-                              const int *tap_fds, uint32_t offloads)
+/* @tap_fds: NULL for sockets. @vhost_fds: NULL for pairs that workers serve. */
+static inline void nic_create_with(struct nic *w, unsigned int pairs, unsigned int workers,
+                                   const int *tap_fds, const int *vhost_fds, uint32_t offloads)
 {
     struct net_config config = { .offloads = offloads, .mac = nic_mac, .link = true };
     struct error err;
@@ -72,6 +72,7 @@ static inline void nic_create(struct nic *w, unsigned int pairs, unsigned int wo
     config.interrupt_fd = w->driver.interrupt_fd;
     config.workers = w->workers;
     config.tap_fds = w->tap;
+    config.vhost_fds = vhost_fds;
     config.pairs = pairs;
     if (!w->workers || net_create(&w->net, &config, &err) < 0)
         abort();
@@ -81,6 +82,12 @@ static inline void nic_create(struct nic *w, unsigned int pairs, unsigned int wo
         ring_init(&w->rings[i], &w->driver, NIC_RING);
     w->control_gpa = driver_alloc(&w->driver, 8192);
     w->buffers_gpa = driver_alloc(&w->driver, 4096);
+}
+
+static inline void nic_create(struct nic *w, unsigned int pairs, unsigned int workers,
+                              const int *tap_fds, uint32_t offloads)
+{
+    nic_create_with(w, pairs, workers, tap_fds, NULL, offloads);
 }
 
 static inline void nic_destroy(struct nic *w)

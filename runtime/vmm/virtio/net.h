@@ -136,8 +136,11 @@ void net_forget_descriptors(struct net *net);
 
 /*
  * The interface is gone from the host: the link goes down for good and the TAPs are closed, which
- * deletes them. The device stays until the guest has let go of it. From any thread; happens by
- * itself when a TAP says that it has been deleted.
+ * deletes them. The device stays until the guest has let go of it. From any thread.
+ *
+ * Happens by itself when a worker reads or writes a TAP that has been deleted. With vhost-net no
+ * worker does, and the kernel tells nobody that it has lost one: then only when the driver starts
+ * the device the next time, with a line that says so.
  */
 void net_detach(struct net *net);
 

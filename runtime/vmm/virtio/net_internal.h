@@ -169,8 +169,9 @@ int net_set_pairs(struct net *net, unsigned int count);
 int net_set_offloads(struct net *net);
 
 /*
- * net_vhost.c: with the device's lock held, but for create and destroy. Return: 0 or -errno. @fd is
- * the pair's when net_vhost_create() succeeds.
+ * net_vhost.c: with the device's lock held, but for create and destroy. Return: 0 or -errno; of
+ * net_vhost_start() -ENODATA when the driver left a queue out, -ENODEV when the kernel does not
+ * take the TAP, which has been reported. @fd is the pair's when net_vhost_create() succeeds.
  */
 int net_vhost_create(struct net_pair *pair, int fd);
 void net_vhost_destroy(struct net_pair *pair);

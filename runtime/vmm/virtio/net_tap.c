@@ -116,8 +116,11 @@ static void start_vhost(struct net *net)
     for (unsigned int i = 0; i < (mq ? net->pair_count : 1) && ret == 0; i++)
         if (net->pairs[i].vhost_fd >= 0)
             ret = net_vhost_start(&net->pairs[i]);
+    /* The TAP is no business of the driver's. */
+    if (ret == -ENODEV)
+        net_detach(net);
     /* A driver that leaves out queues it has no use for is within its rights. */
-    if (ret < 0 && ret != -ENODATA)
+    else if (ret < 0 && ret != -ENODATA)
         virtio_device_broken(&net->virtio, "vhost-net refuses the driver's queues");
 }
 
@@ -126,7 +129,7 @@ void net_settle(struct net *net)
     if (!net->unsettled)
         return;
     net->unsettled = false;
-    /* What fails here fails because the TAP is gone, and its readers find out. */
+    /* What fails here fails because the TAP is gone: its readers or start_vhost() find out. */
     net_set_offloads(net);
     net_set_pairs(net, 1);
     start_vhost(net);

@@ -18,6 +18,7 @@
 #include <sys/ioctl.h>
 
 #include "lib/fd.h"
+#include "vmm/report.h"
 #include "vmm/virtio/net_internal.h"
 
 /* Of what the driver is offered, what concerns the rings and the packets in them. */
@@ -124,8 +125,15 @@ int net_vhost_start(struct net_pair *pair)
         return -errno;
     for (unsigned int i = 0; i < 2 && ret == 0; i++)
         ret = set_ring(pair, i);
-    for (unsigned int i = 0; i < 2 && ret == 0; i++)
+    for (unsigned int i = 0; i < 2 && ret == 0; i++) {
+        /* The rings lie in guest memory: what fails now is the TAP (drivers/vhost/net.c). */
         ret = set_backend(pair, i, pair->tap_fd);
+        if (ret < 0) {
+            report_error("virtio-net: vhost-net does not take the TAP, whose link goes down: %s",
+                         strerror(-ret));
+            ret = -ENODEV;
+        }
+    }
     pair->vhost_runs = true;
     if (ret < 0)
         net_vhost_stop(pair);

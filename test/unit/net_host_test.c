@@ -1,0 +1,137 @@
+/*
+ * virtio-net when the host's kernel fails: vhost-net and a TAP that this program plays, in the
+ * place of ioctl(2).
+ */
+#include <linux/vhost.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+
+#include "net_packets.h"
+
+/* One descriptor of /dev/vhost-net, which serves a pair. */
+static struct {
+    int fd;
+    int backend[2]; /* the TAP, -1: none */
+} vhosts[NIC_PAIRS];
+
+static int backend_error, ring_error; /* errno; 0: none */
+
+static int refuse(int error)
+{
+    errno = error;
+    return error ? -1 : 0;
+}
+
+static int play_vhost(unsigned int pair, unsigned long request, const void *argument)
+{
+    const struct vhost_vring_file *file = argument;
+
+    if (request == VHOST_SET_VRING_ADDR)
+        return refuse(ring_error);
+    if (request != VHOST_NET_SET_BACKEND)
+        return 0;
+    if (file->fd >= 0 && backend_error)
+        return refuse(backend_error);
+    vhosts[pair].backend[file->index] = file->fd;
+    return 0;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+    void *argument;
+    va_list list;
+
+    va_start(list, request);
+    argument = va_arg(list, void *);
+    va_end(list);
+    for (unsigned int i = 0; i < NIC_PAIRS; i++)
+        if (vhosts[i].fd == fd)
+            return play_vhost(i, request, argument);
+    return (int)syscall(SYS_ioctl, fd, request, argument);
+}
+
+static int setup_vhost(void **state)
+{
+    struct nic *w = malloc(sizeof(*w));
+    int fds[NIC_PAIRS];
+
+    backend_error = ring_error = 0;
+    for (unsigned int i = 0; i < NIC_PAIRS; i++) {
+        fds[i] = vhosts[i].fd = eventfd(0, EFD_CLOEXEC);
+        vhosts[i].backend[0] = vhosts[i].backend[1] = -1;
+    }
+    nic_create_with(w, NIC_PAIRS, 2, NULL, fds, OFFLOADS_ALL);
+    *state = w;
+    return 0;
+}
+
+static int teardown_vhost(void **state)
+{
+    for (unsigned int i = 0; i < NIC_PAIRS; i++)
+        vhosts[i].fd = -1;
+    return teardown(state);
+}
+
+static void expect_served(const struct nic *w, unsigned int pair, bool served)
+{
+    for (unsigned int i = 0; i < 2; i++)
+        assert_int_equal(vhosts[pair].backend[i], served ? w->tap[pair] : -1);
+}
+
+static void test_kernel_serves_the_rings_until_the_reset(void **state)
+{
+    struct nic *w = *state;
+
+    assert_true(nic_bring_up(w, FEATURES_USUAL | F(MQ)));
+    for (unsigned int i = 0; i < NIC_PAIRS; i++)
+        expect_served(w, i, true);
+    register_write(w->device, VIRTIO_MMIO_STATUS, 0);
+    for (unsigned int i = 0; i < NIC_PAIRS; i++)
+        expect_served(w, i, false);
+}
+
+static void test_rings_that_the_kernel_refuses_break_the_device(void **state)
+{
+    struct nic *w = *state;
+
+    ring_error = EFAULT;
+    assert_true(nic_bring_up(w, FEATURES_USUAL | F(MQ)));
+    assert_false(virtio_device_active(w->device));
+    assert_true(net_link(w->net));
+}
+
+/* The driver was told that it had broken the rules of a TAP that somebody had deleted. */
+static void test_tap_that_the_kernel_refuses_is_a_link_that_is_down(void **state)
+{
+    struct nic *w = *state;
+    uint8_t byte;
+
+    assert_true(nic_bring_up(w, FEATURES_USUAL | F(MQ)));
+    register_write(w->device, VIRTIO_MMIO_STATUS, 0);
+    nic_run(w);
+    backend_error = EINVAL; /* tun_chr_poll() of a TAP that is gone */
+    assert_true(nic_bring_up(w, FEATURES_USUAL | F(MQ)));
+    assert_true(virtio_device_active(w->device));
+    assert_false(net_link(w->net));
+    assert_true(driver_handle_interrupt(&w->driver, w->device) & VIRTIO_MMIO_INT_CONFIG);
+    for (unsigned int i = 0; i < NIC_PAIRS; i++) {
+        expect_served(w, i, false);
+        assert_int_equal(recv(w->host[i], &byte, 1, 0), 0);
+    }
+}
+
+#define VHOST(name) cmocka_unit_test_setup_teardown(name, setup_vhost, teardown_vhost)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        VHOST(test_kernel_serves_the_rings_until_the_reset),
+        VHOST(test_rings_that_the_kernel_refuses_break_the_device),
+        VHOST(test_tap_that_the_kernel_refuses_is_a_link_that_is_down),
+    };
+
+    for (unsigned int i = 0; i < NIC_PAIRS; i++)
+        vhosts[i].fd = -1;
+    signal(SIGPIPE, SIG_IGN); /* TAPs do not have it */
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
