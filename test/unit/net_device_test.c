@@ -419,6 +419,24 @@ static void test_interface_that_vanishes(void **state)
     expect_gone(w);
 }
 
+/* What was more than a turn's worth stayed with the device until the next notification. */
+static void test_interface_that_vanishes_returns_all_packets(void **state)
+{
+    struct nic *w = *state;
+    uint64_t gpa = driver_alloc(&w->driver, HDR + 60);
+    struct buffers b;
+
+    assert_true(nic_bring_up(w, FEATURES_USUAL));
+    give_buffers(&b, w, 0, RX_BUFFER, 4);
+    close(w->host[0]);
+    w->host[0] = -1;
+    for (uint16_t i = 0; i < 200; i++)
+        offer_packet(w, 1, i, gpa, HDR + 60, 1);
+    nic_kick(w, 1);
+    assert_false(net_link(w->net));
+    assert_int_equal(w->rings[1].used[1], 200);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -437,6 +455,7 @@ int main(void)
         TEST(test_link_down_and_up),
         TEST(test_interface_taken_away),
         TEST(test_interface_that_vanishes),
+        TEST(test_interface_that_vanishes_returns_all_packets),
     };
 
     signal(SIGPIPE, SIG_IGN); /* TAPs do not have it */
