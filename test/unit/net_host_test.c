@@ -90,6 +90,22 @@ static void test_kernel_serves_the_rings_until_the_reset(void **state)
         expect_served(w, i, false);
 }
 
+/* The pairs behind the one that it left out were nobody's. */
+static void test_driver_that_leaves_out_a_pair(void **state)
+{
+    struct nic *w = *state;
+
+    assert_true(driver_negotiate(w->device, FEATURES_USUAL | F(MQ)));
+    for (unsigned int i = 0; i < 2 * NIC_PAIRS + 1; i++)
+        if (i / 2 != 1)
+            assert_true(driver_setup_queue(w->device, i, &w->rings[i]));
+    driver_add_status(w->device, VIRTIO_CONFIG_S_DRIVER_OK);
+    nic_run(w);
+    assert_true(virtio_device_active(w->device));
+    for (unsigned int i = 0; i < NIC_PAIRS; i++)
+        expect_served(w, i, i != 1);
+}
+
 static void test_rings_that_the_kernel_refuses_break_the_device(void **state)
 {
     struct nic *w = *state;
@@ -126,6 +142,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VHOST(test_kernel_serves_the_rings_until_the_reset),
+        VHOST(test_driver_that_leaves_out_a_pair),
         VHOST(test_rings_that_the_kernel_refuses_break_the_device),
         VHOST(test_tap_that_the_kernel_refuses_is_a_link_that_is_down),
     };

@@ -113,14 +113,17 @@ static void start_vhost(struct net *net)
 
     if (!virtio_device_active(&net->virtio) || net->gone)
         return;
-    for (unsigned int i = 0; i < (mq ? net->pair_count : 1) && ret == 0; i++)
+    for (unsigned int i = 0; i < (mq ? net->pair_count : 1) && ret == 0; i++) {
         if (net->pairs[i].vhost_fd >= 0)
             ret = net_vhost_start(&net->pairs[i]);
+        /* A driver that leaves out queues it has no use for is within its rights. */
+        if (ret == -ENODATA)
+            ret = 0;
+    }
     /* The TAP is no business of the driver's. */
     if (ret == -ENODEV)
         net_detach(net);
-    /* A driver that leaves out queues it has no use for is within its rights. */
-    else if (ret < 0 && ret != -ENODATA)
+    else if (ret < 0)
         virtio_device_broken(&net->virtio, "vhost-net refuses the driver's queues");
 }
 
