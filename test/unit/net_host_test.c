@@ -1,6 +1,6 @@
 /*
  * virtio-net when the host's kernel fails: vhost-net and a TAP that this program plays, in the
- * place of ioctl(2).
+ * place of ioctl(2) and readv(2).
  */
 #include <linux/vhost.h>
 #include <sys/ioctl.h>
@@ -48,6 +48,16 @@ int ioctl(int fd, unsigned long request, ...)
         if (vhosts[i].fd == fd)
             return play_vhost(i, request, argument);
     return (int)syscall(SYS_ioctl, fd, request, argument);
+}
+
+static int read_error; /* errno of the next call; 0: none */
+
+ssize_t readv(int fd, const struct iovec *iov, int count)
+{
+    int error = read_error;
+
+    read_error = 0;
+    return error ? refuse(error) : syscall(SYS_readv, fd, iov, count);
 }
 
 static int setup_vhost(void **state)
@@ -136,6 +146,32 @@ static void test_tap_that_the_kernel_refuses_is_a_link_that_is_down(void **state
     }
 }
 
+/* Any error was taken for the end of the interface, for good. */
+static void test_tap_that_cannot_be_read_for_once_is_not_gone(void **state)
+{
+    static const int errors[] = { ENOMEM, EIO, ENOBUFS, EAGAIN, EINTR };
+    struct nic *w = *state;
+    struct buffers b;
+
+    assert_true(nic_bring_up(w, FEATURES_USUAL));
+    give_buffers(&b, w, 0, RX_BUFFER, 8);
+    for (uint32_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        read_error = errors[i];
+        send_to_guest(w, 0, 100, 2 * i);
+        nic_run(w);
+        assert_int_equal(read_error, 0);
+        assert_true(net_link(w->net));
+        send_to_guest(w, 0, 100, 2 * i + 1);
+        nic_run(w);
+        expect_packet(&b, 100, 2 * i);
+        expect_packet(&b, 100, 2 * i + 1);
+    }
+    read_error = EBADFD; /* tun_chr_read_iter() */
+    send_to_guest(w, 0, 100, 1);
+    nic_run(w);
+    assert_false(net_link(w->net));
+}
+
 #define VHOST(name) cmocka_unit_test_setup_teardown(name, setup_vhost, teardown_vhost)
 
 int main(void)
@@ -145,6 +181,7 @@ int main(void)
         VHOST(test_driver_that_leaves_out_a_pair),
         VHOST(test_rings_that_the_kernel_refuses_break_the_device),
         VHOST(test_tap_that_the_kernel_refuses_is_a_link_that_is_down),
+        TEST(test_tap_that_cannot_be_read_for_once_is_not_gone),
     };
 
     for (unsigned int i = 0; i < NIC_PAIRS; i++)

@@ -221,7 +221,7 @@ static unsigned int build_vector(struct net_pair *pair)
 /*
  * Reads one packet and delivers it, unless it is not wanted.
  * Return: its bytes, 0 when there is none, -EAGAIN when the driver has to give buffers first, -EIO
- * when the driver broke the queue, or another -errno of the TAP.
+ * when the driver broke the queue, or -EBADFD when the interface is gone.
  */
 static ssize_t receive_one(struct net_pair *pair)
 {
@@ -245,8 +245,9 @@ static ssize_t receive_one(struct net_pair *pair)
     if (length < 0) {
         if (errno == EFAULT || errno == EINVAL)
             return 1; /* longer than any packet may be, or odd: the TAP has dropped it */
+        /* Whatever else it is, short of memory say, passes: the next packet is the next try. */
         pair->tap_ready = false;
-        return errno == EAGAIN ? 0 : -errno;
+        return errno == EBADFD ? -EBADFD : 0;
     }
     if (length == 0)
         return -EBADFD;
@@ -308,7 +309,7 @@ unsigned int net_receive_run(struct net_pair *pair)
     flush(pair);
     if (net_receive_queue(pair)->broken)
         trouble = NET_TROUBLE_BROKEN;
-    else if (ret < 0 && ret != -EAGAIN)
+    else if (ret == -EBADFD)
         trouble = NET_TROUBLE_GONE;
     return trouble;
 }
