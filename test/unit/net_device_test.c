@@ -323,6 +323,30 @@ static void test_queue_taken_away_while_in_use(void **state)
     assert_int_equal(net_worker_step(w->workers, 0, 0), 0);
 }
 
+/* Buffers that had been taken from it were filled all the same. */
+static void test_queue_taken_away_is_the_drivers(void **state)
+{
+    static uint8_t untouched[4 * 1000];
+    struct nic *w = *state;
+    struct buffers b;
+
+    memset(untouched, 0xaa, sizeof(untouched));
+    assert_true(nic_bring_up(w, FEATURES_USUAL));
+    give_buffers(&b, w, 0, 1000, 4);
+    memset(driver_at(&w->driver, b.gpa, sizeof(untouched)), 0xaa, sizeof(untouched));
+    register_write(w->device, VIRTIO_MMIO_QUEUE_SEL, 0);
+    register_write(w->device, VIRTIO_MMIO_QUEUE_READY, 0);
+    assert_int_equal(register_read(w->device, VIRTIO_MMIO_QUEUE_READY), 0);
+    send_to_guest(w, 0, 100, 1);
+    nic_run(w);
+    assert_memory_equal(driver_at(&w->driver, b.gpa, sizeof(untouched)), untouched,
+                        sizeof(untouched));
+    /* The other queue goes on. */
+    offer_packet(w, 1, 0, w->buffers_gpa, HDR + 60, 1);
+    nic_kick(w, 1);
+    assert_int_equal(recv(w->host[0], answer, sizeof(answer), 0), HDR + 60);
+}
+
 static void test_broken_queue_needs_reset(void **state)
 {
     struct nic *w = *state;
@@ -451,6 +475,7 @@ int main(void)
         TEST(test_driver_without_event_index),
         TEST(test_reset_in_the_middle_of_a_packet),
         TEST(test_queue_taken_away_while_in_use),
+        TEST(test_queue_taken_away_is_the_drivers),
         TEST(test_broken_queue_needs_reset),
         TEST(test_link_down_and_up),
         TEST(test_interface_taken_away),

@@ -100,6 +100,23 @@ static void test_kernel_serves_the_rings_until_the_reset(void **state)
         expect_served(w, i, false);
 }
 
+/* The kernel kept it. */
+static void test_queue_taken_away_is_the_drivers(void **state)
+{
+    struct nic *w = *state;
+
+    assert_true(nic_bring_up(w, FEATURES_USUAL | F(MQ)));
+    for (unsigned int i = 0; i < 2 * NIC_PAIRS + 1; i++) {
+        register_write(w->device, VIRTIO_MMIO_QUEUE_SEL, i);
+        register_write(w->device, VIRTIO_MMIO_QUEUE_READY, 0);
+        for (unsigned int j = 0; j < 2 * NIC_PAIRS; j++)
+            assert_int_equal(vhosts[j / 2].backend[j % 2], j <= i ? -1 : w->tap[j / 2]);
+    }
+    assert_true(nic_bring_up(w, FEATURES_USUAL | F(MQ)));
+    for (unsigned int i = 0; i < NIC_PAIRS; i++)
+        expect_served(w, i, true);
+}
+
 /* The pairs behind the one that it left out were nobody's. */
 static void test_driver_that_leaves_out_a_pair(void **state)
 {
@@ -178,6 +195,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         VHOST(test_kernel_serves_the_rings_until_the_reset),
+        VHOST(test_queue_taken_away_is_the_drivers),
         VHOST(test_driver_that_leaves_out_a_pair),
         VHOST(test_rings_that_the_kernel_refuses_break_the_device),
         VHOST(test_tap_that_the_kernel_refuses_is_a_link_that_is_down),

@@ -37,6 +37,11 @@ struct virtio_ops {
     void (*activate)(struct virtio_device *device);
     /* The driver reset the device: forget requests and connections. May be NULL. */
     void (*reset)(struct virtio_device *device);
+    /*
+     * The driver takes queue @index back without a reset (QueueReady): when this returns nobody
+     * works on it or on buffers taken from it. May be NULL: no buffer outlives the lock.
+     */
+    void (*stop_queue)(struct virtio_device *device, unsigned int index);
     /* The driver notified: look at every queue. Called with the lock held, in the device's thread.
      */
     void (*kick)(struct virtio_device *device);

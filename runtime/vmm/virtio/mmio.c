@@ -195,6 +195,12 @@ static bool queue_configurable(const struct virtio_device *device, const struct 
 static void write_queue_ready(struct virtio_device *device, struct virtqueue *queue, uint32_t value)
 {
     if (value == 0) {
+        /*
+         * §4.2.2.2: so the driver stops using a queue, and reading 0 back tells it that the device
+         * has. It stays stopped until the reset, for VIRTIO_F_RING_RESET is not offered (§2.6.1).
+         */
+        if (queue->ready && device->ops->stop_queue)
+            device->ops->stop_queue(device, (unsigned int)(queue - device->queues));
         virtqueue_reset(queue);
     } else if (value == 1 && queue_configurable(device, queue)) {
         queue->event_idx = device->driver_features & FEATURE(VIRTIO_RING_F_EVENT_IDX);

@@ -111,6 +111,18 @@ static void reset(struct virtio_device *virtio)
     settle_later(net);
 }
 
+static void stop_queue(struct virtio_device *virtio, unsigned int index)
+{
+    struct net *net = from_virtio(virtio);
+
+    /* The control queue, which may have a pair's number, is served within the lock. */
+    if (index / 2 >= net->pair_count)
+        return;
+    net_vhost_stop_ring(&net->pairs[index / 2], index % 2);
+    if (index % 2 == 0)
+        net_receive_reset(&net->pairs[index / 2].receive);
+}
+
 static const struct virtio_ops net_ops = {
     .name = "net",
     .id = VIRTIO_ID_NET,
@@ -118,6 +130,7 @@ static const struct virtio_ops net_ops = {
     .read_config = read_config,
     .activate = activate,
     .reset = reset,
+    .stop_queue = stop_queue,
     .hold = hold,
 };
 

@@ -177,6 +177,8 @@ int net_vhost_create(struct net_pair *pair, int fd);
 void net_vhost_destroy(struct net_pair *pair);
 int net_vhost_start(struct net_pair *pair);
 void net_vhost_stop(struct net_pair *pair);
+/* @index: 0 for the receive queue, 1 for the transmit queue. */
+void net_vhost_stop_ring(const struct net_pair *pair, unsigned int index);
 /* Makes the kernel look at both queues. */
 void net_vhost_wake(const struct net_pair *pair);
 

@@ -5,7 +5,7 @@
  * A descriptor of /dev/vhost-net serves one pair. It runs from when the worker settles the device
  * after DRIVER_OK until the driver's reset, in whose register write it is stopped: the rings are
  * the driver's again when that returns (virtio 1.2 §2.4.2). What the kernel has done with the rings
- * is of no interest then, for they begin anew.
+ * is of no interest then, for they begin anew. A driver may also stop a single queue (§4.2.2.2).
  */
 #include <endian.h>
 #include <errno.h>
@@ -142,12 +142,16 @@ int net_vhost_start(struct net_pair *pair)
 
 void net_vhost_stop(struct net_pair *pair)
 {
-    if (!pair->vhost_runs)
-        return;
-    pair->vhost_runs = false;
-    /* Returns when the kernel's thread has let go of the ring. */
     for (unsigned int i = 0; i < 2; i++)
-        (void)set_backend(pair, i, -1);
+        net_vhost_stop_ring(pair, i);
+    pair->vhost_runs = false;
+}
+
+void net_vhost_stop_ring(const struct net_pair *pair, unsigned int index)
+{
+    /* Returns when the kernel's thread has let go of the ring. */
+    if (pair->vhost_runs)
+        (void)set_backend(pair, index, -1);
 }
 
 void net_vhost_wake(const struct net_pair *pair)
