@@ -76,7 +76,6 @@ int virtqueue_start(struct virtqueue *queue)
         return -EINVAL;
     }
     queue->last_avail = queue->next_used = queue->signalled_used = 0;
-    queue->signalled_valid = true;
     queue->broken = false;
     memset(queue->in_flight, 0, sizeof(queue->in_flight));
     queue->ready = true;
@@ -241,18 +240,16 @@ void virtqueue_push(struct virtqueue *queue, uint16_t head, uint32_t written)
 bool virtqueue_wants_interrupt(struct virtqueue *queue)
 {
     uint16_t before = queue->signalled_used, now = queue->next_used, event;
-    bool valid = queue->signalled_valid;
 
-    if (!queue->ready || queue->broken || (valid && before == now))
+    if (!queue->ready || queue->broken || before == now)
         return false;
     queue->signalled_used = now;
-    queue->signalled_valid = true;
     /* The driver writes its wish, then looks at the used index; here it is the other way round. */
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
     if (!queue->event_idx)
         return !(load_relaxed(queue->avail, RING_FLAGS) & VRING_AVAIL_F_NO_INTERRUPT);
     event = load_relaxed(queue->avail, RING_ENTRIES + (size_t)AVAIL_ENTRY_SIZE * queue->size);
-    return !valid || vring_need_event(event, now, before);
+    return vring_need_event(event, now, before);
 }
 
 bool virtqueue_enable_notify(struct virtqueue *queue)

@@ -34,7 +34,6 @@ struct virtqueue {
     uint16_t last_avail;     /* next entry of the available ring to take */
     uint16_t next_used;      /* next entry of the used ring to fill */
     uint16_t signalled_used; /* value of next_used at the last interrupt (EVENT_IDX) */
-    bool signalled_valid;
     uint64_t in_flight[QUEUE_SIZE_MAX / 64]; /* heads taken and not yet returned */
 };
 
