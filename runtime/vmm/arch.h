@@ -15,8 +15,9 @@
 
 /*
  * Device slots: windows of ARCH_SLOT_SIZE bytes from ARCH_SLOT_BASE, announced at boot. One for
- * each device that any machine may have (vmm/supervisor.c), and 16 for network interfaces. An
- * interrupt line is each slot's own: who shares one costs the other two exits for every interrupt.
+ * each device that any machine may have (vmm/supervisor_internal.h), and 16 for network interfaces.
+ * An interrupt line is each slot's own: who shares one costs the other two exits for every
+ * interrupt.
  */
 #define SLOT_COUNT     21u
 #define ARCH_SLOT_BASE 0xd0000000ull

@@ -159,7 +159,9 @@ void net_worker_forget_tap(struct net_pair *pair);
 /* Gives @pair, of a device with several, a turn. */
 void net_worker_wake(struct net_pair *pair);
 
-/* net_control.c, net_tap.c: with the device's lock held, in the thread of the first pair's worker.
+/*
+ * net_control.c, net_tap.c: with the device's lock held, in the thread of the first pair's worker,
+ * or of the second's when the control queue has the number of its receive queue.
  */
 void net_control_run(struct net *net);
 void net_settle(struct net *net);

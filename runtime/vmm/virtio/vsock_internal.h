@@ -6,12 +6,12 @@
  *   vsock_transmit.c   packets to the guest
  *
  * Theory of operation. A packet from the guest only changes the state of its connection and notes
- * events; the service hears of them afterwards, in one place (vsock_deliver), so that a callback
- * may do whatever it likes. Nothing the host sends is queued as a packet: bytes go straight from
- * the service into the guest's receive buffers, or not at all, and control packets are bits in
- * their connection. Only RSTs for connections that do not exist need a list; when it is full no
- * more packets are taken from the guest until some could be sent. Such an RST is never answered by
- * the guest, so that the two directions cannot wait for each other.
+ * events; the service hears of them afterwards, in one place (vsock.c, deliver()), so that a
+ * callback may do whatever it likes. Nothing the host sends is queued as a packet: bytes go
+ * straight from the service into the guest's receive buffers, or not at all, and control packets
+ * are bits in their connection. Only RSTs for connections that do not exist need a list; when it is
+ * full no more packets are taken from the guest until some could be sent. Such an RST is never
+ * answered by the guest, so that the two directions cannot wait for each other.
  *
  * Locking: everything happens under the device's lock. Each entry (kick, settle, or a call of the
  * service from outside) is bracketed by vsock_enter() and vsock_leave(), which nest; the outermost
