@@ -1,4 +1,9 @@
 /* virtio-net: what the driver finds, packets from it, its turns, reset, link. */
+#include <fcntl.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <sys/syscall.h>
+
 #include "net_packets.h"
 
 static uint64_t features_offered(struct nic *w)
@@ -375,6 +380,73 @@ static void test_broken_queue_needs_reset(void **state)
     }
 }
 
+struct stepping {
+    struct nic *w;
+    atomic_int thread; /* its number, once there is one */
+};
+
+static void *step_second_worker(void *argument)
+{
+    struct stepping *stepping = argument;
+
+    atomic_store(&stepping->thread, (int)syscall(SYS_gettid));
+    net_worker_step(stepping->w->workers, 1, 0);
+    return NULL;
+}
+
+/* The thread sleeps: it waits for a lock. */
+static void wait_until_asleep(struct stepping *stepping)
+{
+    char path[64], text[64] = "";
+    int fd;
+
+    while (!strstr(text, ") S")) {
+        snprintf(path, sizeof(path), "/proc/self/task/%d/stat", atomic_load(&stepping->thread));
+        sched_yield();
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd >= 0 && read(fd, text, sizeof(text) - 1) < 0)
+            text[0] = '\0';
+        if (fd >= 0)
+            close(fd);
+    }
+}
+
+/*
+ * A notification from before the reset finds the second pair idle, and its worker looks at the
+ * control queue when the driver has come back and wants all pairs. The other worker then settled
+ * the device anew, with one pair.
+ */
+static void test_pairs_asked_for_by_way_of_the_second_worker_stay_in_use(void **state)
+{
+    struct nic *w = *state;
+    struct driver_ring *r = &w->rings[8];
+    uint8_t *p = driver_at(&w->driver, w->control_gpa, 8192);
+    struct stepping stepping = { .w = w };
+    const uint16_t pairs = 4;
+    uint32_t head, written;
+    pthread_t thread;
+
+    assert_true(nic_bring_up(w, FEATURES_USUAL | F(MQ)));
+    assert_int_equal(nic_command(w, VIRTIO_NET_CTRL_MQ, 0, &pairs, 2), VIRTIO_NET_OK);
+    register_write(w->device, VIRTIO_MMIO_STATUS, 0);
+    pthread_mutex_lock(&w->device->lock);
+    event_taken(net_queue_kick_fd(w->net, 2));
+    assert_int_equal(eventfd_write(net_queue_kick_fd(w->net, 2), 1), 0);
+    assert_int_equal(pthread_create(&thread, NULL, step_second_worker, &stepping), 0);
+    wait_until_asleep(&stepping);
+    assert_true(nic_start(w, FEATURES_USUAL | F(MQ)));
+    p[8000] = 0xee;
+    ring_offer(r, 0); /* the same command */
+    pthread_mutex_unlock(&w->device->lock);
+    pthread_join(thread, NULL);
+    nic_run(w);
+    assert_true(ring_take(r, &head, &written));
+    assert_int_equal(p[8000], VIRTIO_NET_OK);
+    offer_packet(w, 3, 0, w->buffers_gpa, HDR + 60, 1);
+    nic_kick(w, 3);
+    assert_int_equal(recv(w->host[1], answer, sizeof(answer), 0), HDR + 60);
+}
+
 static void test_link_down_and_up(void **state)
 {
     struct nic *w = *state;
@@ -477,6 +549,7 @@ int main(void)
         TEST(test_queue_taken_away_while_in_use),
         TEST(test_queue_taken_away_is_the_drivers),
         TEST(test_broken_queue_needs_reset),
+        MULTI(test_pairs_asked_for_by_way_of_the_second_worker_stay_in_use),
         TEST(test_link_down_and_up),
         TEST(test_interface_taken_away),
         TEST(test_interface_that_vanishes),

@@ -161,7 +161,8 @@ void net_worker_wake(struct net_pair *pair);
 
 /*
  * net_control.c, net_tap.c: with the device's lock held, in the thread of the first pair's worker,
- * or of the second's when the control queue has the number of its receive queue.
+ * or of the second's, whose receive queue may have been, or be, the control queue. Settling comes
+ * first.
  */
 void net_control_run(struct net *net);
 void net_settle(struct net *net);

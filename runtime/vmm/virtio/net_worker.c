@@ -173,6 +173,8 @@ static void device_kicked(struct net *net)
 static void second_pair_kicked(struct net *net)
 {
     pthread_mutex_lock(&net->virtio.lock);
+    /* The driver may have started the device just now: settling later would undo the command. */
+    net_settle(net);
     net_control_run(net);
     pthread_mutex_unlock(&net->virtio.lock);
 }
