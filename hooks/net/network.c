@@ -331,6 +331,18 @@ static void refuse_new(struct network *network, const struct scan *now)
     (void)retract(network, &network->told, now, &ignored);
 }
 
+/* What the guest has after all is tried like any other, when it is as it was when it was refused.
+ */
+static void forgive(struct network *network)
+{
+    for (size_t i = 0; i < network->refused_count;) {
+        if (scan_find_link(&network->told, network->refused[i].index))
+            network->refused[i] = network->refused[--network->refused_count];
+        else
+            i++;
+    }
+}
+
 static bool has_gone(const struct network *network, const struct scan *now)
 {
     for (size_t i = 0; i < network->told.link_count; i++)
@@ -427,6 +439,7 @@ int network_sync(struct network *network, struct error *err)
     scan_free(&network->told);
     network->told = now;
     memset(&now, 0, sizeof(now));
+    forgive(network);
     return ret;
 }
 
