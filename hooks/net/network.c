@@ -112,14 +112,19 @@ static struct joint *find_joint(struct network *network, int link)
     return NULL;
 }
 
-/* Interfaces that are gone took their filters with them. */
+/*
+ * Interfaces that are gone took their filters with them; but one that the guest is no longer to
+ * have may be there (a port of a bridge now), and what arrives on it is for others again.
+ */
 static void forget_joints(struct network *network, const struct scan *now)
 {
     for (size_t i = 0; i < network->joint_count;) {
-        if (scan_find_link(now, network->joints[i].redirect.link))
+        if (scan_find_link(now, network->joints[i].redirect.link)) {
             i++;
-        else
-            network->joints[i] = network->joints[--network->joint_count];
+            continue;
+        }
+        joint_part(network, &network->joints[i]);
+        network->joints[i] = network->joints[--network->joint_count];
     }
 }
 
@@ -507,6 +512,9 @@ int network_clean(struct error *err)
     if (ret == 0 && !now.machine[0]) {
         for (size_t i = 0; i < now.link_count; i++)
             redirect_clear(&kernel, now.links[i].index);
+        /* They may have been passed before they became what they are. */
+        for (size_t i = 0; i < now.skipped_count; i++)
+            redirect_clear(&kernel, now.skipped[i].index);
         local_clear(&kernel);
         sysctl_free_ports();
     }
