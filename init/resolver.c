@@ -170,16 +170,50 @@ static bool flush_question(struct resolver *resolver)
 }
 
 /*
+ * Advances to the next sequence number whose place is free; answers come in any order, so that it
+ * need not be the next but one. If none is, the oldest question gives way, and who waits for its
+ * answer over TCP is not left waiting.
+ */
+static struct resolver_open *take_place(struct resolver *resolver)
+{
+    uint32_t last = resolver->sequence, chosen = 0, age = 0;
+    struct resolver_open *open;
+
+    for (uint32_t i = 1; i <= RESOLVER_OPEN_MAX; i++) {
+        uint32_t sequence = last + i;
+
+        open = &resolver->open[sequence % RESOLVER_OPEN_MAX];
+        /* 0 means that there is none. */
+        if (sequence == 0)
+            continue;
+        if (open->sequence == 0) {
+            chosen = sequence;
+            break;
+        }
+        if (last - open->sequence >= age) {
+            age = last - open->sequence;
+            chosen = sequence;
+        }
+    }
+    resolver->sequence = chosen;
+    open = &resolver->open[chosen % RESOLVER_OPEN_MAX];
+    if (open->sequence && open->client >= 0 &&
+        resolver->clients[open->client].asked == open->sequence)
+        client_close(&resolver->clients[open->client]);
+    return open;
+}
+
+/*
  * Sends one question, of which nobody is in the way now. @client: of the asker over TCP, else -1.
  * Return: its sequence number, or 0 when the host has gone.
  */
 static uint32_t ask(struct resolver *resolver, const void *data, size_t length, int client,
                     const struct sockaddr_in *address)
 {
-    uint32_t sequence = ++resolver->sequence ? resolver->sequence : ++resolver->sequence;
+    struct resolver_open *open = take_place(resolver);
+    uint32_t sequence = resolver->sequence;
 
-    resolver->open[sequence % RESOLVER_OPEN_MAX] =
-        (struct resolver_open) { .sequence = sequence, .address = *address, .client = client };
+    *open = (struct resolver_open) { .sequence = sequence, .address = *address, .client = client };
     protocol_begin(&resolver->out, MESSAGE_QUERY, 0, sequence);
     protocol_put_u64(&resolver->out, FIELD_TCP, client >= 0);
     protocol_put_bytes(&resolver->out, FIELD_DATA, data, length);

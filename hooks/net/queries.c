@@ -120,11 +120,13 @@ static void fail(struct queries *queries, struct query *query)
     forget(queries, query);
 }
 
-/* The time is up: over UDP nothing is said, as the server said nothing; over TCP it hangs up. */
+/*
+ * The time is up: init hangs up over TCP, and says nothing over UDP, as the server said nothing. It
+ * is told of both, so that it need not remember the question any longer.
+ */
 static void give_up(struct queries *queries, struct query *query)
 {
-    if (query->tcp)
-        answer(queries, query->sequence, NULL, 0);
+    answer(queries, query->sequence, NULL, 0);
     forget(queries, query);
 }
 

@@ -248,6 +248,66 @@ static void the_oldest_of_too_many_open_questions_are_forgotten(void **state)
     close(fd);
 }
 
+/* However many others were asked and answered meanwhile. */
+static void a_slow_question_outlives_many_quick_ones(void **state)
+{
+    int slow = program(SOCK_DGRAM, resolver.port), fd = program(SOCK_DGRAM, resolver.port);
+    uint32_t sequence;
+
+    send(slow, QUESTION "1", LENGTH + 1, 0);
+    sequence = expect_question(QUESTION "1", LENGTH + 1, false);
+    for (int i = 0; i < 2 * RESOLVER_OPEN_MAX; i++) {
+        send(fd, QUESTION, LENGTH, 0);
+        give_answer(expect_question(QUESTION, LENGTH, false), ANSWER, LENGTH);
+        expect_text(fd, ANSWER, LENGTH);
+    }
+    give_answer(sequence, ANSWER "1", LENGTH + 1);
+    expect_text(slow, ANSWER "1", LENGTH + 1);
+    close(slow);
+    close(fd);
+}
+
+/* An empty answer makes room: nothing is forgotten for it, and nothing is sent. */
+static void what_the_host_gives_up_is_not_remembered(void **state)
+{
+    int given_up = program(SOCK_DGRAM, resolver.port), fd = program(SOCK_DGRAM, resolver.port);
+    uint32_t first = 0;
+    char byte;
+
+    for (int i = 0; i < RESOLVER_OPEN_MAX - 1; i++) {
+        uint32_t sequence;
+
+        send(fd, QUESTION, LENGTH, 0);
+        sequence = expect_question(QUESTION, LENGTH, false);
+        first = first ? first : sequence;
+    }
+    for (int i = 0; i < 3; i++) {
+        send(given_up, QUESTION "1", LENGTH + 1, 0);
+        give_answer(expect_question(QUESTION "1", LENGTH + 1, false), NULL, 0);
+        assert_int_equal(recv(given_up, &byte, 1, MSG_DONTWAIT), -1);
+    }
+    give_answer(first, ANSWER, LENGTH);
+    expect_text(fd, ANSWER, LENGTH);
+    close(given_up);
+    close(fd);
+}
+
+static void a_connection_whose_question_is_forgotten_is_closed(void **state)
+{
+    int tcp = program(SOCK_STREAM, resolver.port), udp = program(SOCK_DGRAM, resolver.port);
+
+    send(tcp, "\0\21" QUESTION, LENGTH + 2, 0);
+    expect_question(QUESTION, LENGTH, true);
+    for (int i = 0; i < RESOLVER_OPEN_MAX; i++) {
+        assert_int_equal(recv(tcp, message, 1, MSG_DONTWAIT), -1);
+        send(udp, QUESTION, LENGTH, 0);
+        expect_question(QUESTION, LENGTH, false);
+    }
+    assert_int_equal(recv(tcp, message, 1, MSG_DONTWAIT), 0);
+    close(tcp);
+    close(udp);
+}
+
 /* No memory grows, and nothing is lost but datagrams. */
 static void a_host_that_takes_no_questions_is_waited_for(void **state)
 {
@@ -599,6 +659,9 @@ int main(void)
         TEST(an_answer_counts_once),
         TEST(what_is_too_short_for_a_question_is_none),
         TEST(the_oldest_of_too_many_open_questions_are_forgotten),
+        TEST(a_slow_question_outlives_many_quick_ones),
+        TEST(what_the_host_gives_up_is_not_remembered),
+        TEST(a_connection_whose_question_is_forgotten_is_closed),
         TEST(a_host_that_takes_no_questions_is_waited_for),
         TEST(questions_over_tcp_in_pieces_and_in_a_row),
         TEST(the_largest_question_and_answer),

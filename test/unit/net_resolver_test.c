@@ -446,12 +446,31 @@ static void questions_without_an_answer_are_bounded(void **state)
         assert_int_equal(take_answer(&data), i);
         assert_int_equal(data.length, 0);
     }
-    for (uint32_t i = 1000; i < 3000; i++)
+    for (uint32_t i = 1000; i < 3000; i++) {
         ask(i, false, "hold");
+        /* Of all that there are; 32 over TCP go first. */
+        if (i < 1000 + 512 - 32)
+            continue;
+        assert_int_equal(take_answer(&data), i < 1000 + 512 ? i - 1411 : i - 512);
+        assert_int_equal(data.length, 0);
+    }
     ask(3000, false, "still there?");
     while (take_answer(&data) != 3000)
         ;
     assert_in_range(count_fds(pid), 512, 520);
+}
+
+/* init need not remember it, and does not say so to who asked. */
+static void a_question_over_udp_that_is_given_up_is_said(void **state)
+{
+    struct protocol_reader data;
+
+    start_server(RESOLVER_PORT);
+    start(NULL);
+    for (uint32_t i = 1; i <= 513; i++)
+        ask(i, false, "hold");
+    assert_int_equal(take_answer(&data), 1);
+    assert_int_equal(data.length, 0);
 }
 
 static void it_has_no_rights_and_nothing_open(void **state)
@@ -564,6 +583,7 @@ int main(void)
         TEST(a_machine_without_the_request_has_a_network_all_the_same),
         TEST(hundreds_at_once_are_all_answered),
         TEST(questions_without_an_answer_are_bounded),
+        TEST(a_question_over_udp_that_is_given_up_is_said),
         TEST(it_has_no_rights_and_nothing_open),
         TEST(what_is_no_question_ends_it),
         TEST(datagrams_that_no_server_takes_are_refused),
