@@ -151,19 +151,35 @@ static bool has_chain(const char *table, const char *tag)
     return run(&list, "", NULL) == 0;
 }
 
+/* The tag's chain of one table, and with @jump what leads there. */
+static int remove_chain(const char *table, const char *parent, const char *tag, bool jump,
+                        struct error *err)
+{
+    char script[SCRIPT_MAX], leads[SCRIPT_MAX / 2] = "";
+
+    if (jump)
+        snprintf(leads, sizeof(leads), "-D %s -j %s\n", parent, tag);
+    snprintf(script, sizeof(script), "*%s\n%s-F %s\n-X %s\nCOMMIT\n", table, leads, tag, tag);
+    return run(&restore, script, err);
+}
+
+/* What cannot be removed from one table is no reason to leave it in the other. */
 static int remove_iptables(const char *tag, struct error *err)
 {
-    for (size_t i = 0; i < COUNT(parents); i++) {
-        char script[SCRIPT_MAX];
-        int ret;
+    int first = 0;
 
-        snprintf(script, sizeof(script), "*%s\n-D %s -j %s\n-F %s\n-X %s\nCOMMIT\n",
-                 parents[i].table, parents[i].chain, tag, tag, tag);
-        ret = run(&restore, script, err);
-        if (ret < 0 && has_chain(parents[i].table, tag))
-            return ret;
+    for (size_t i = 0; i < COUNT(parents); i++) {
+        const char *table = parents[i].table, *parent = parents[i].chain;
+        int ret = remove_chain(table, parent, tag, true, NULL);
+
+        if (ret == 0 || !has_chain(table, tag))
+            continue;
+        /* Somebody's `iptables -F` takes the jump and leaves the chain. */
+        ret = remove_chain(table, parent, tag, false, first ? NULL : err);
+        if (first == 0)
+            first = ret;
     }
-    return 0;
+    return first;
 }
 
 /* Nor one that nft cannot list: it is there without its part of the kernel, or its rights. */

@@ -219,6 +219,55 @@ static void test_removal_does_not_need_a_tool_that_made_nothing(void **state)
         0);
 }
 
+/*
+ * A tool that has the tag's chain in both tables, as files $C/TABLE, and a jump there while
+ * $C/TABLE-jump exists; it refuses everything about a table that has $C/TABLE-busy. Like the real
+ * ones, it does all of a script or nothing.
+ */
+#define TABLES                                                                                     \
+    "mount --make-rprivate / && mount -t tmpfs none /usr/local/sbin && cd /usr/local/sbin\n"       \
+    "mkdir chains && export C=/usr/local/sbin/chains\n"                                            \
+    "cat >iptables-restore <<'END'\n"                                                              \
+    "#!/bin/sh\n"                                                                                  \
+    "C=/usr/local/sbin/chains; S=$(cat); T=$(echo \"$S\" | sed -n 's/^[*]//p')\n"                  \
+    "[ ! -e $C/$T-busy ] || { echo $T is busy; exit 1; }\n"                                        \
+    "[ -e $C/$T ] || { echo no chain; exit 1; }\n"                                                 \
+    "if echo \"$S\" | grep -q -e '^-D [A-Z]* -j vmrt-1$'; then\n"                                  \
+    "[ -e $C/$T-jump ] || { echo no such rule; exit 1; }\n"                                        \
+    "elif [ -e $C/$T-jump ]; then echo chain is in use; exit 1; fi\n"                              \
+    "echo \"$S\" | grep -q -e '^-F vmrt-1$' && echo \"$S\" | grep -q -e '^-X vmrt-1$' || exit 1\n" \
+    "rm -f $C/$T $C/$T-jump\n"                                                                     \
+    "END\n"                                                                                        \
+    "printf '#!/bin/sh\\n[ -e /usr/local/sbin/chains/$3 ]\\n' >iptables\n"                         \
+    "printf '#!/bin/sh\\nexit 1\\n' >nft; chmod 755 iptables iptables-restore nft\n"               \
+    "touch chains/filter chains/filter-jump chains/nat chains/nat-jump\n"
+
+static void test_a_chain_without_its_jump_is_removed(void **state)
+{
+    require_root();
+    assert_int_equal(shell(TABLES "$U remove vmrt-1 || exit 1\n"
+                                  "[ -z \"$(ls chains)\" ] || exit 2\n"
+                                  /* iptables -F */
+                                  "touch chains/filter chains/nat chains/nat-jump\n"
+                                  "$U remove vmrt-1 || exit 3\n"
+                                  "[ -z \"$(ls chains)\" ] || exit 4"),
+                     0);
+}
+
+static void test_a_table_that_cannot_be_changed_does_not_keep_the_other(void **state)
+{
+    require_root();
+    assert_int_equal(
+        shell(TABLES "touch chains/filter-busy\n"
+                     "W=$($U remove vmrt-1 2>&1) && exit 1\n"
+                     "[ \"$W\" = 'vmrt-uplink: /usr/local/sbin/iptables-restore: filter is busy' ] "
+                     "|| exit 2\n"
+                     "[ ! -e chains/nat ] || exit 3\n"
+                     "rm chains/filter-busy\n"
+                     "$U remove vmrt-1 && [ -z \"$(ls chains)\" ] || exit 4"),
+        0);
+}
+
 static void test_bad_arguments(void **state)
 {
     static const char *const rows[] = { "",
@@ -254,6 +303,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_the_link_and_the_missing_tools),
         cmocka_unit_test(test_a_machine_does_not_speak_for_others),
         cmocka_unit_test(test_removal_does_not_need_a_tool_that_made_nothing),
+        cmocka_unit_test(test_a_chain_without_its_jump_is_removed),
+        cmocka_unit_test(test_a_table_that_cannot_be_changed_does_not_keep_the_other),
         cmocka_unit_test(test_bad_arguments),
     };
 
