@@ -111,53 +111,56 @@ static void take_reason(struct kernel *kernel, struct nlmsghdr *answer)
 }
 
 /*
- * One packet of answers. Return: 1 when more are to come, 0 at the end, or a negative errno: the
- * verdict, or that of @each.
+ * One packet of answers. @first: the first failure of them all, or 0; nothing is given to @each any
+ * more after one. Return: whether more are to come.
+ *
+ * A dump is read to its end whatever becomes of it: the kernel refuses another one with EBUSY until
+ * then (net/netlink/af_netlink.c __netlink_dump_start()).
  */
-static int take_answers(struct kernel *kernel, size_t length, kernel_each *each, void *context)
+static bool take_answers(struct kernel *kernel, size_t length, kernel_each *each, void *context,
+                         int *first)
 {
     struct nlmsghdr *answer = (struct nlmsghdr *)kernel->buffer;
     int left = (int)length;
 
     for (; nlmsg_ok(answer, left); answer = nlmsg_next(answer, &left)) {
-        int ret;
-
         if (answer->nlmsg_seq != kernel->sequence)
             continue;
-        if (answer->nlmsg_flags & NLM_F_DUMP_INTR)
-            return -EAGAIN;
+        if (*first == 0 && answer->nlmsg_flags & NLM_F_DUMP_INTR)
+            *first = -EAGAIN;
         if (answer->nlmsg_type == NLMSG_DONE)
-            return 0;
+            return false;
         if (answer->nlmsg_type == NLMSG_ERROR) {
             const struct nlmsgerr *verdict = nlmsg_data(answer);
+            bool valid = nlmsg_valid_hdr(answer, sizeof(*verdict));
 
-            if (!nlmsg_valid_hdr(answer, sizeof(*verdict)))
-                return -EPROTO;
-            if (verdict->error)
+            if (*first == 0)
+                *first = valid ? verdict->error : -EPROTO;
+            if (valid && verdict->error)
                 take_reason(kernel, answer);
-            return verdict->error;
+            return false;
         }
-        ret = each ? each(answer, context) : 0;
-        if (ret < 0)
-            return ret;
+        if (*first == 0 && each)
+            *first = each(answer, context);
     }
-    return 1;
+    return true;
 }
 
 static int kernel_receive(struct kernel *kernel, kernel_each *each, void *context)
 {
-    int ret = 1;
+    bool more = true;
+    int first = 0;
 
-    while (ret == 1) {
+    while (more) {
         ssize_t n = recv(kernel->fd, kernel->buffer, BUFFER_SIZE, 0);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0)
             return n < 0 ? -errno : -EIO;
-        ret = take_answers(kernel, (size_t)n, each, context);
+        more = take_answers(kernel, (size_t)n, each, context, &first);
     }
-    return ret;
+    return first;
 }
 
 int kernel_request(struct kernel *kernel, struct nl_msg *message)

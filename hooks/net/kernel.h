@@ -49,7 +49,7 @@ struct nl_msg *kernel_message(int type, int flags, const void *fixed, size_t siz
  */
 int kernel_request(struct kernel *kernel, struct nl_msg *message);
 
-/* Return: 0 to go on, or a negative errno that ends the dump. */
+/* Return: 0 to go on, or a negative errno: it is not called for the rest of the dump. */
 typedef int kernel_each(const struct nlmsghdr *message, void *context);
 
 /**

@@ -23,6 +23,9 @@
 #define QUIET_MS 5
 #define BURST_MS 100
 
+/* Until what could not be read or told is tried again, if nothing changes before. */
+#define AGAIN_MS 1000
+
 /* Readings that are void because an interface of them has gone, before that becomes an error. */
 #define STALE_MAX 8
 
@@ -403,6 +406,8 @@ static int sync_once(struct network *network, struct scan *now, struct error *er
     int ret = scan_take(now, &network->kernel, network->refused, network->refused_count, err);
 
     network->stale = false;
+    /* What is too much stays so until something changes. */
+    network->again = ret < 0 && ret != -E2BIG && ret != -EFBIG;
     if (ret < 0)
         return ret;
     if (first && now->machine[0])
@@ -448,14 +453,21 @@ int network_sync(struct network *network, struct error *err)
     return ret;
 }
 
-/* Return: whether something has changed, with the burst over; false: the machine has ended. */
+/*
+ * Return: whether something has changed, or there is something to try again; false: the machine has
+ * ended.
+ */
 static bool wait_for_change(const struct network *network)
 {
     struct pollfd fds[2] = { { .fd = network->kernel.events_fd, .events = POLLIN },
                              { .fd = network->control, .events = POLLIN } };
 
     for (;;) {
-        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+        int ready = poll(fds, 2, network->again ? AGAIN_MS : -1);
+
+        if (ready == 0)
+            return true;
+        if (ready < 0 && errno != EINTR)
             return false;
         /* vmrt-vmm says nothing unasked: it is the end. */
         if (fds[1].revents)
@@ -478,6 +490,8 @@ static void wait_for_quiet(struct network *network)
 
 void network_watch(struct network *network)
 {
+    struct error said = { 0 };
+
     while (wait_for_change(network)) {
         struct error reason = { 0 };
         int ret;
@@ -486,8 +500,10 @@ void network_watch(struct network *network)
         ret = network_sync(network, &reason);
         if (ret == -ECONNRESET)
             break;
-        if (ret < 0)
+        /* What fails for the same reason each second is said once. */
+        if (ret < 0 && strcmp(reason.message, said.message) != 0)
             network->warn(reason.message);
+        said = network->again ? reason : (struct error) { 0 };
     }
 }
 

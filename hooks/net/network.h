@@ -29,6 +29,7 @@ struct network {
     size_t refused_count;
     struct local local;
     bool stale; /* an interface went between the last reading and its joining */
+    bool again; /* the last change could not be read or told, and may be without another one */
     char ports_before[SYSCTL_VALUE_MAX];
     /* The namespace's name server, and what has been done about it. */
     enum { RESOLVER_NONE, RESOLVER_FAILED, RESOLVER_STARTED, RESOLVER_TOLD } resolver;

@@ -14,7 +14,10 @@
 
 #include "sysctl.h"
 
-/* A namespace that changes all the time is taken as it was last seen. */
+/*
+ * Readings of a namespace that changes all the time: the last is taken as it is, unless the kernel
+ * says that it is none (NLM_F_DUMP_INTR).
+ */
 #define TRIES 8
 
 /*

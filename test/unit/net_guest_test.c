@@ -7,6 +7,8 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 
+#include "init/network.h"
+
 static struct world world;
 static struct network network;
 

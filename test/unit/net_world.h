@@ -36,7 +36,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "init/network.h"
+#include "init/links.h"
 #include "init/protocol.h"
 #include "lib/fd.h"
 #include "skip_all.h"
