@@ -45,6 +45,19 @@ struct filter {
     {                                     \
         4, (uint32_t)(n) << 8, 0x0000ff00 \
     }
+/*
+ * IPv6 in fragments (RFC 8200 §4.5): the fragment header's next header, and whether its offset is
+ * 0. Senders say what the whole datagram carries in every fragment.
+ */
+#define IPV6_FRAGMENT IPV6_NEXT(44)
+#define IPV6_FRAGMENT_OF(n)                 \
+    {                                       \
+        40, (uint32_t)(n) << 24, 0xff000000 \
+    }
+#define IPV6_FIRST         \
+    {                      \
+        40, 0, 0x0000fff8u \
+    }
 /* Source port 53; destination port 0xf000 (61440) and above. */
 #define ANSWER_AT(at)                       \
     {                                       \
@@ -54,17 +67,31 @@ struct filter {
 /*
  * What arrives on the engine's interface. UDP answers go to both, because a guest with its own
  * resolver may send from any port: whoever did not ask drops them.
+ *
+ * A large answer comes in fragments, of which only the first has ports. Both get later fragments of
+ * UDP, whatever they belong to; but only the guest gets the first one of anything else, without
+ * which the host's stack drops the rest, and says nothing (net/ipv4/ip_fragment.c ip_expire(),
+ * net/ipv6/reassembly.c).
  */
 static const struct filter link_filters[] = {
     /* Operation 2: a reply (RFC 826) */
     { 1, ETH_P_ARP, TO_BOTH, 1, { { 4, 2, 0x0000ffff } } },
     { 2, ETH_P_IP, TO_BOTH, 4, { IPV4_PLAIN, IPV4_FIRST, IPV4_PROTOCOL(17), ANSWER_AT(20) } },
     { 2, ETH_P_IP, TO_HOST, 4, { IPV4_PLAIN, IPV4_FIRST, IPV4_PROTOCOL(6), ANSWER_AT(20) } },
+    { 2, ETH_P_IP, TO_PEER, 2, { IPV4_FIRST, IPV4_PROTOCOL(17) } },
+    { 2, ETH_P_IP, TO_BOTH, 1, { IPV4_PROTOCOL(17) } },
     /* ICMPv6 134, 136: router and neighbour advertisement (RFC 4861 §4.2, §4.4) */
     { 3, ETH_P_IPV6, TO_BOTH, 2, { IPV6_NEXT(58), { 40, 134u << 24, 0xff000000 } } },
     { 3, ETH_P_IPV6, TO_BOTH, 2, { IPV6_NEXT(58), { 40, 136u << 24, 0xff000000 } } },
     { 3, ETH_P_IPV6, TO_BOTH, 2, { IPV6_NEXT(17), ANSWER_AT(40) } },
     { 3, ETH_P_IPV6, TO_HOST, 2, { IPV6_NEXT(6), ANSWER_AT(40) } },
+    { 3,
+      ETH_P_IPV6,
+      TO_BOTH,
+      4,
+      { IPV6_FRAGMENT, IPV6_FIRST, IPV6_FRAGMENT_OF(17), ANSWER_AT(48) } },
+    { 3, ETH_P_IPV6, TO_PEER, 2, { IPV6_FRAGMENT, IPV6_FIRST } },
+    { 3, ETH_P_IPV6, TO_BOTH, 2, { IPV6_FRAGMENT, IPV6_FRAGMENT_OF(17) } },
     { 9, ETH_P_ALL, TO_PEER, 0, { { 0 } } },
 };
 /*

@@ -353,6 +353,85 @@ static void the_containers_namespace_hears_nothing_else(void **state)
     assert_true(world_end_machine(&world));
 }
 
+/* A datagram that takes several frames; its last fragment is of one byte. */
+#define LARGE (2 * 1480 - 8 + 1)
+
+static int bound_socket(int namespace, const char *text, uint16_t port)
+{
+    struct sockaddr_storage address;
+    socklen_t length = address_of(&address, text, port);
+    int fd = socket_in(namespace, address.ss_family, SOCK_DGRAM);
+
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, length), 0);
+    return fd;
+}
+
+/* Sends one from @port of the far end. Return: the socket, which hears of errors. */
+static int send_large(const char *from, uint16_t port, const char *to, uint16_t to_port)
+{
+    static const char data[LARGE] = "large";
+    struct sockaddr_storage address;
+    socklen_t length = address_of(&address, to, to_port);
+    int fd = bound_socket(world.outside, from, port);
+
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, length), 0);
+    assert_int_equal(send(fd, data, sizeof(data), 0), sizeof(data));
+    return fd;
+}
+
+static ssize_t receive_large(int fd)
+{
+    char data[LARGE + 1];
+
+    return recv(fd, data, sizeof(data), 0);
+}
+
+/* dockerd asks with EDNS(0): only the first fragment of such an answer has ports. */
+static void large_answers_of_name_servers_reach_the_engine(void **state)
+{
+    world_add_veth(&world, "eth0", 1);
+    machine_start();
+    for (int v6 = 0; v6 < 2; v6++) {
+        const char *there = v6 ? "fd00:1::1" : "10.0.1.1", *here = v6 ? "fd00:1::2" : "10.0.1.2";
+        int engine = bound_socket(world.container, here, 61450), server, own;
+
+        server = send_large(there, 53, here, 61450);
+        assert_int_equal(receive_large(engine), LARGE);
+        close(engine);
+        close(server);
+        /* The guest's own answers are its own, whoever sees them. */
+        own = bound_socket(world.guest, here, 61451);
+        server = send_large(there, 53, here, 61451);
+        assert_int_equal(receive_large(own), LARGE);
+        close(own);
+        close(server);
+    }
+    assert_true(world_end_machine(&world));
+}
+
+/* The host's stack, where nobody listens, does not see enough of them to say so. */
+static void other_large_datagrams_are_the_guests_alone(void **state)
+{
+    world_add_veth(&world, "eth0", 1);
+    machine_start();
+    for (int v6 = 0; v6 < 2; v6++) {
+        const char *there = v6 ? "fd00:1::1" : "10.0.1.1", *here = v6 ? "fd00:1::2" : "10.0.1.2";
+        int server = bound_socket(world.guest, here, 5000), client, error = 0;
+        socklen_t length = sizeof(error);
+
+        client = send_large(there, 5001, here, 5000);
+        assert_int_equal(receive_large(server), LARGE);
+        /* It would have said so at once: before it takes the next one. */
+        assert_int_equal(send(client, "x", 1, 0), 1);
+        assert_int_equal(receive_large(server), 1);
+        assert_int_equal(getsockopt(client, SOL_SOCKET, SO_ERROR, &error, &length), 0);
+        assert_int_equal(error, 0);
+        close(client);
+        close(server);
+    }
+    assert_true(world_end_machine(&world));
+}
+
 static void late_changes_reach_the_guest(void **state)
 {
     world_add_veth(&world, "eth0", 1);
@@ -564,6 +643,8 @@ int main(void)
         TEST(tcp_streams_arrive_intact_both_ways),
         TEST(the_engines_own_questions_to_name_servers_are_answered),
         TEST(the_containers_namespace_hears_nothing_else),
+        TEST(large_answers_of_name_servers_reach_the_engine),
+        TEST(other_large_datagrams_are_the_guests_alone),
         TEST(late_changes_reach_the_guest),
         TEST(an_address_that_another_has_is_not_the_guests),
         TEST(what_routers_advertise_reaches_the_guest),

@@ -47,7 +47,7 @@ static void what_a_killed_predecessor_left_is_cleared(void **state)
     world_run(world.container, "tc qdisc show dev eth0 | grep -q clsact && "
                                "grep -q 61440.65535 /proc/sys/net/ipv4/ip_local_port_range");
     world_start_served(&world, 1, "--watch");
-    world_run(world.container, "test $(tc filter show dev eth0 ingress | grep -c Redirect) = 1");
+    world_run(world.container, "test $(tc filter show dev eth0 ingress | grep -c Redirect) = 3");
     world_drop_taps(&world);
     assert_true(world_end_machine(&world));
     world_assert_clean(&world);
