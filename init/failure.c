@@ -43,3 +43,10 @@ int failure_errno(struct failure *failure, const char *fmt, ...)
     snprintf(failure->text + used, sizeof(failure->text) - used, ": %s", failure_describe(code));
     return -code;
 }
+
+struct failure *failure_if_first(int first, struct failure *failure)
+{
+    static struct failure ignored;
+
+    return first ? &ignored : failure;
+}

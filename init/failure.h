@@ -24,6 +24,9 @@ int failure_set(struct failure *failure, int code, const char *fmt, ...)
 int failure_errno(struct failure *failure, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Where to tell of a failure of several: @failure if @first is 0, so that the first one counts. */
+struct failure *failure_if_first(int first, struct failure *failure);
+
 /**
  * failure_describe() - the text for @code as runc's users know it: lower case, as Go's syscall
  * package spells it, because engines look for these words ("no such file or directory").

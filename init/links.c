@@ -271,57 +271,77 @@ static int link_set_name(struct netlink *netlink, struct link *link, const char 
 
 int links_rename(struct links *links, struct netlink *netlink, struct failure *failure)
 {
-    int ret = 0;
+    int first = 0;
 
-    for (size_t i = 0; ret == 0 && i < links->count; i++) {
+    for (size_t i = 0; i < links->count; i++) {
         struct link *link = &links->items[i];
         char now[IF_NAMESIZE] = "", temporary[IF_NAMESIZE];
+        int ret;
 
         if (!link->renames)
             continue;
         if (if_indextoname((unsigned int)link->index, now) && strcmp(now, link->name) == 0)
             continue;
         snprintf(temporary, sizeof(temporary), "vmrt%d", link->index);
-        ret = link_set_name(netlink, link, temporary, failure);
+        ret = link_set_name(netlink, link, temporary, failure_if_first(first, failure));
         link->renamed_away = ret == 0;
+        first = first ? first : ret;
     }
-    for (size_t i = 0; ret == 0 && i < links->count; i++)
-        if (links->items[i].renamed_away)
-            ret = link_set_name(netlink, &links->items[i], links->items[i].name, failure);
-    return ret;
+    for (size_t i = 0; i < links->count; i++) {
+        struct link *link = &links->items[i];
+        int ret = 0;
+
+        if (link->renamed_away)
+            ret = link_set_name(netlink, link, link->name, failure_if_first(first, failure));
+        first = first ? first : ret;
+    }
+    return first;
 }
 
+static int link_set_mac(struct netlink *netlink, const struct link *link, struct failure *failure)
+{
+    const uint8_t *m = link->mac;
+    char path[64], text[64], now[64] = "";
+
+    snprintf(path, sizeof(path), "/sys/class/net/%s/address", link->name);
+    snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x\n", m[0], m[1], m[2], m[3], m[4],
+             m[5]);
+    /* Not every driver lets it be set; the device has the right one as a rule. */
+    if (io_read_file(AT_FDCWD, path, now, sizeof(now)) >= 0 && strcmp(now, text) == 0)
+        return 0;
+    return link_set(netlink, link, "hardware address", IFLA_ADDRESS, m, sizeof(link->mac), failure);
+}
+
+/* Whatever of it fails, an interface that is to be up comes up. */
 static int link_settle(struct netlink *netlink, const struct link *link, struct failure *failure)
 {
-    char path[64], text[64], now[64] = "";
-    int ret = 0;
+    int first = 0, ret = 0;
 
-    if (link->has_mac) {
-        const uint8_t *m = link->mac;
-
-        snprintf(path, sizeof(path), "/sys/class/net/%s/address", link->name);
-        snprintf(text, sizeof(text), "%02x:%02x:%02x:%02x:%02x:%02x\n", m[0], m[1], m[2], m[3],
-                 m[4], m[5]);
-        /* Not every driver lets it be set; the device has the right one as a rule. */
-        if (io_read_file(AT_FDCWD, path, now, sizeof(now)) < 0 || strcmp(now, text) != 0)
-            ret = link_set(netlink, link, "hardware address", IFLA_ADDRESS, m, sizeof(link->mac),
-                           failure);
-    }
-    if (ret == 0 && link->mtu)
-        ret = link_set(netlink, link, "MTU", IFLA_MTU, &link->mtu, sizeof(link->mtu), failure);
-    if (ret == 0 && link->mask)
-        ret = link_set(netlink, link, link->flags & IFF_UP ? "up" : "down", 0, NULL, 0, failure);
-    return ret;
+    if (link->has_mac)
+        first = link_set_mac(netlink, link, failure);
+    if (link->mtu)
+        ret = link_set(netlink, link, "MTU", IFLA_MTU, &link->mtu, sizeof(link->mtu),
+                       failure_if_first(first, failure));
+    first = first ? first : ret;
+    if (link->mask)
+        ret = link_set(netlink, link, link->flags & IFF_UP ? "up" : "down", 0, NULL, 0,
+                       failure_if_first(first, failure));
+    return first ? first : ret;
 }
 
 int links_settle(struct links *links, struct netlink *netlink, struct failure *failure)
 {
-    int ret = 0;
+    int first = 0;
 
-    for (size_t i = 0; ret == 0 && i < links->count; i++)
-        if (links->items[i].is_new || links->items[i].has_changed)
-            ret = link_settle(netlink, &links->items[i], failure);
-    return ret;
+    for (size_t i = 0; i < links->count; i++) {
+        const struct link *link = &links->items[i];
+        int ret = 0;
+
+        if (link->is_new || link->has_changed)
+            ret = link_settle(netlink, link, failure_if_first(first, failure));
+        first = first ? first : ret;
+    }
+    return first;
 }
 
 /*

@@ -66,6 +66,7 @@ int links_change(struct links *links, const struct protocol_reader *message,
 /**
  * links_rename() - give every interface that was added or renamed its name. They may swap names:
  * each goes by a temporary one in between.
+ * Return: 0, or the first failure; the others have theirs all the same. So does links_settle().
  */
 int links_rename(struct links *links, struct netlink *netlink, struct failure *failure);
 

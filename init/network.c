@@ -116,12 +116,6 @@ static int handle_link_change(struct network *network, const struct protocol_fie
     return step == REPLAY_LINK ? links_change(&network->links, &field->value, failure) : 0;
 }
 
-static int handle_setting(struct network *network, const struct protocol_field *field,
-                          struct failure *failure)
-{
-    return apply_setting(field, failure);
-}
-
 static int for_each(struct network *network, struct protocol_reader fields, uint16_t tag,
                     field_handler *handler, struct failure *failure)
 {
@@ -210,6 +204,22 @@ static void release_link_local(struct links *links, struct protocol_reader field
 }
 
 /* One that fails is no reason to leave out the others. Return: 0, or the first failure. */
+static int apply_settings(struct protocol_reader fields, struct failure *failure)
+{
+    struct protocol_field field;
+    int first = 0;
+
+    while (protocol_next(&fields, &field) == 1) {
+        int ret = 0;
+
+        if (field.tag == FIELD_SYSCTL)
+            ret = apply_setting(&field, failure_if_first(first, failure));
+        first = first ? first : ret;
+    }
+    return first;
+}
+
+/* Likewise. */
 static int apply_messages(struct network *network, struct netlink *netlink,
                           struct protocol_reader fields, struct failure *failure)
 {
@@ -220,18 +230,35 @@ static int apply_messages(struct network *network, struct netlink *netlink,
         struct protocol_field field;
 
         while (protocol_next(&reader, &field) == 1) {
-            struct failure other;
             int ret;
 
             if (field.tag != FIELD_NETLINK || replay_classify(&field.value) != step)
                 continue;
             ret = replay_apply(netlink, &field.value, links_map, &network->links,
-                               first ? &other : failure);
-            if (first == 0)
-                first = ret;
+                               failure_if_first(first, failure));
+            first = first ? first : ret;
         }
     }
     return first;
+}
+
+/*
+ * Once it is known what is meant, whatever fails is no reason to leave out the rest: the host holds
+ * all of it for said, and does not say it again.
+ */
+static int apply_rest(struct network *network, struct netlink *netlink,
+                      struct protocol_reader fields, struct failure *failure)
+{
+    int first = links_rename(&network->links, netlink, failure), ret;
+
+    ret = apply_settings(fields, failure_if_first(first, failure));
+    first = first ? first : ret;
+    hold_link_local(&network->links);
+    ret = links_settle(&network->links, netlink, failure_if_first(first, failure));
+    first = first ? first : ret;
+    ret = apply_messages(network, netlink, fields, failure_if_first(first, failure));
+    release_link_local(&network->links, fields);
+    return first ? first : ret;
 }
 
 static int apply_all(struct network *network, struct netlink *netlink,
@@ -243,19 +270,7 @@ static int apply_all(struct network *network, struct netlink *netlink,
         ret = for_each(network, fields, FIELD_LINK, handle_link, failure);
     if (ret == 0)
         ret = for_each(network, fields, FIELD_NETLINK, handle_link_change, failure);
-    if (ret == 0)
-        ret = links_rename(&network->links, netlink, failure);
-    if (ret == 0)
-        ret = for_each(network, fields, FIELD_SYSCTL, handle_setting, failure);
-    if (ret < 0)
-        return ret;
-    hold_link_local(&network->links);
-    ret = links_settle(&network->links, netlink, failure);
-    if (ret == 0)
-        ret = apply_messages(network, netlink, fields, failure);
-    if (ret == 0)
-        release_link_local(&network->links, fields);
-    return ret;
+    return ret < 0 ? ret : apply_rest(network, netlink, fields, failure);
 }
 
 int network_apply(struct network *network, struct protocol_reader fields, struct failure *failure)

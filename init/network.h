@@ -19,8 +19,9 @@ void network_init(struct network *network, const struct links_source *source);
  * network_apply() - make a MESSAGE_NETWORK so: interfaces appear and disappear, are named and
  * brought up, and have their addresses, neighbours, rules and routes, when it returns.
  * @fields: those of the message.
- * Return: 0 or a negative errno with @failure, which names the interface or the address. What was
- * done before stays.
+ * Return: 0 or a negative errno with @failure, which names the interface or the address: the first
+ * of what failed. What was done before stays, and unless the message is malformed or an interface
+ * does not appear, all the rest is done.
  */
 int network_apply(struct network *network, struct protocol_reader fields, struct failure *failure);
 

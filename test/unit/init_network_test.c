@@ -83,8 +83,8 @@ static int apply(void)
     return ret;
 }
 
-static void put_link_with(uint32_t index, const char *name, uint64_t slot, uint32_t flags,
-                          bool carrier)
+static void put_link_of(uint32_t index, const char *name, uint64_t slot, uint32_t flags,
+                        bool carrier, uint32_t mtu)
 {
     size_t mark = protocol_open(&writer, FIELD_LINK);
 
@@ -92,11 +92,17 @@ static void put_link_with(uint32_t index, const char *name, uint64_t slot, uint3
     protocol_put_u64(&writer, FIELD_LINK_CARRIER, carrier);
     protocol_put_string(&writer, FIELD_LINK_NAME, name);
     protocol_put_bytes(&writer, FIELD_LINK_MAC, "\x02\0\0\0\0\x11", 6);
-    protocol_put_u64(&writer, FIELD_LINK_MTU, 1450);
+    protocol_put_u64(&writer, FIELD_LINK_MTU, mtu);
     protocol_put_u64(&writer, FIELD_LINK_FLAGS, flags);
     protocol_put_u64(&writer, FIELD_LINK_SLOT, 77); /* the sender's; the last one counts */
     protocol_put_u64(&writer, FIELD_LINK_SLOT, slot);
     protocol_close(&writer, mark);
+}
+
+static void put_link_with(uint32_t index, const char *name, uint64_t slot, uint32_t flags,
+                          bool carrier)
+{
+    put_link_of(index, name, slot, flags, carrier, 1450);
 }
 
 static void put_link(uint32_t index, const char *name, uint64_t slot, uint32_t flags)
@@ -296,6 +302,38 @@ static void what_cannot_be_set_is_named(void **state)
     assert_refused("net/ipv4/conf/eth0/rp_filter = not a number: invalid argument");
 }
 
+/* Of one interface and of one setting: the host does not say the others again. */
+static void a_failure_keeps_nothing_else_from_being_set(void **state)
+{
+    const char *rest = "ip -4 addr show dev eth1 | grep -q 10.0.0.2/24 && "
+                       "ip route | grep -q '10.5.0.0/16 via 10.0.0.9 dev eth1'";
+    static const struct {
+        const char *words, *prepare;
+        uint32_t mtu;
+        const char *setting;
+    } rows[] = {
+        { "interface eth0: rename: file exists", "ip link add eth0 type veth peer name other", 1450,
+          "1" },
+        { "net/ipv4/conf/all/arp_ignore = no number: invalid argument", "true", 1450, "no number" },
+        { "interface eth0: MTU: ", "true", 1 << 30, "1" },
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        teardown(state);
+        setup(state);
+        assert_shell(rows[i].prepare);
+        put_link_of(40, "eth0", 0, IFF_UP, false, rows[i].mtu);
+        put_link(41, "eth1", 2, IFF_UP);
+        put_setting("net/ipv4/conf/all/arp_ignore", rows[i].setting);
+        put_setting("net/ipv4/conf/all/arp_announce", "2");
+        put_address(RTM_NEWADDR, 41, "10.0.0.2", 24);
+        put_route(RTM_NEWROUTE, "10.5.0.0", 16, "10.0.0.9", 41);
+        assert_refused(rows[i].words);
+        assert_shell("grep -q 2 /proc/sys/net/ipv4/conf/all/arp_announce");
+        assert_shell(rest);
+    }
+}
+
 static void malformed_messages_are_refused(void **state)
 {
     const struct nlmsghdr unknown = { .nlmsg_len = sizeof(unknown), .nlmsg_type = RTM_GETLINK };
@@ -403,6 +441,7 @@ int main(void)
         TEST(a_name_that_the_workload_took_is_an_error_with_its_name),
         TEST(an_empty_slot_is_named),
         TEST(what_cannot_be_set_is_named),
+        TEST(a_failure_keeps_nothing_else_from_being_set),
         TEST(malformed_messages_are_refused),
         TEST(settings_that_the_guests_kernel_has_not_are_passed_over),
         TEST(sysctls_of_the_container_are_spelt_as_for_runc),
