@@ -270,6 +270,7 @@ static int tell(struct network *network, const struct scan *now, const struct ca
     bool resolver = network->resolver == RESOLVER_STARTED;
     int ret = message_build(&writer, &network->told, now, &kind, resolver, err);
 
+    network->again = ret < 0;
     if (ret == 1)
         ret = message_send(network->control, &writer, cards->fds, cards->fd_count, err);
     free(writer.data);
@@ -430,7 +431,8 @@ int network_sync(struct network *network, struct error *err)
     }
     if (!now.sorted)
         return ret;
-    if (first && ret < 0) {
+    /* Nobody has heard of @now: what was told before is still what the guest knows. */
+    if (ret < 0 && (first || network->again)) {
         part_new(network, &now);
         scan_free(&now);
         return ret;

@@ -122,10 +122,34 @@ static void a_change_that_could_not_be_read_is_read_later(void **state)
     end_watcher();
 }
 
+/* Of an interface that is new, too: it is not the machine that refused it. */
+static void a_change_that_could_not_be_said_is_said_later(void **state)
+{
+    struct protocol_field field = { 0 };
+
+    world_add_veth(&world, "eth0", 1);
+    start_watcher();
+    shared->messages = 2;
+    world_run(world.container, "ip route add 10.77.0.0/16 via 10.0.1.1");
+    assert_true(world_receive(&world));
+    assert_int_equal(protocol_find(world.fields, FIELD_NETLINK, &field), 1);
+    world_answer(&world, 0, NULL);
+    assert_int_equal(shared->lines, 1);
+    shared->messages = 1;
+    world_run(world.container, "ip link add eth1 type veth peer name eth2");
+    do {
+        assert_true(world_receive(&world));
+        world_answer(&world, 0, NULL);
+    } while (protocol_find(world.fields, FIELD_LINK, &field) != 1);
+    world_run(world.container, "tc filter show dev eth1 ingress | grep -q mirred");
+    end_watcher();
+}
+
 int main(void)
 {
     struct CMUnitTest tests[] = {
         TEST(a_change_that_could_not_be_read_is_read_later),
+        TEST(a_change_that_could_not_be_said_is_said_later),
     };
 
     return run_all(tests);
