@@ -15,8 +15,14 @@
 /* The interface number of lo in every namespace (include/net/net_namespace.h). */
 #define LO_INDEX 1
 
-/* Of all messages of a scan, bytes: the rest is for what surrounds them. */
-#define BYTES_MAX (PROTOCOL_LENGTH_MAX / 4 * 3)
+/*
+ * Of all messages of a scan, bytes. One message may have to take back all of one scan and say all
+ * of the next; an eighth is left for interfaces and their settings.
+ */
+#define BYTES_MAX (PROTOCOL_LENGTH_MAX / 16 * 7)
+
+/* What stands before each: FIELD_NETLINK and its length. */
+#define FIELD_SIZE 8
 
 #define BIT(n)     (UINT64_C(1) << (n))
 #define ALL_BUT(n) (~BIT(n))
@@ -46,7 +52,7 @@ static int add_item(struct scan *scan, const struct scan_item *item)
 {
     if (!item->message)
         return -ENOMEM;
-    if (scan->bytes + item->message->nlmsg_len > BYTES_MAX) {
+    if (scan->bytes + item->message->nlmsg_len + FIELD_SIZE > BYTES_MAX) {
         free(item->message);
         return -EFBIG;
     }
@@ -61,7 +67,7 @@ static int add_item(struct scan *scan, const struct scan_item *item)
         scan->items = items;
         scan->capacity = capacity;
     }
-    scan->bytes += item->message->nlmsg_len + 16;
+    scan->bytes += item->message->nlmsg_len + FIELD_SIZE;
     scan->items[scan->count++] = *item;
     return 0;
 }

@@ -535,6 +535,61 @@ static void name_servers_hear_nothing_of_answers_that_others_asked_for(void **st
     close(outside);
 }
 
+/* @count routes to hosts of 10.@first.0.0 and up, each 52 bytes of netlink. */
+static void add_routes(unsigned int count, unsigned int first)
+{
+    world_run(world.container,
+              "busybox seq 0 %u | busybox awk '{ printf \"route add 10.%%d.%%d.%%d dev eth0\\n\", "
+              "%u + $1 / 65536, $1 / 256 %% 256, $1 %% 256 }' | ip -batch -",
+              count - 1, first);
+}
+
+/* All that go and all that come are in one message (of PROTOCOL_LENGTH_MAX). */
+static void as_many_routes_as_there_may_be_are_replaced_at_once(void **state)
+{
+    const unsigned int count = 30000;
+    struct protocol_reader reader;
+    struct protocol_field field;
+    unsigned int changes = 0;
+    pid_t watcher;
+
+    world_add_veth(&world, "eth0", 1);
+    add_routes(count, 100);
+    world_start_served(&world, 1, "--watch");
+    while (world_is_asked(&world, 300)) {
+        assert_true(world_receive(&world));
+        world_answer(&world, 0, NULL);
+    }
+    watcher = world_find_watcher();
+    assert_int_equal(kill(watcher, SIGSTOP), 0);
+    world_run(world.container, "ip route flush root 10.100.0.0/16");
+    add_routes(count, 101);
+    assert_int_equal(kill(watcher, SIGCONT), 0);
+    assert_true(world_receive(&world));
+    world_answer(&world, 0, NULL);
+    reader = world.fields;
+    while (protocol_next(&reader, &field) == 1)
+        changes += field.tag == FIELD_NETLINK;
+    assert_int_equal(changes, 2 * count);
+    world_drop_taps(&world);
+    assert_true(world_end_machine(&world));
+}
+
+/* The guest could be told of them once, and of no change of all of them. */
+static void more_routes_than_could_be_replaced_are_refused(void **state)
+{
+    char byte;
+
+    world_add_veth(&world, "eth0", 1);
+    add_routes(36000, 100);
+    world_start(&world, 1, NULL);
+    /* It ends without a request. */
+    assert_int_equal(recv(world.control, &byte, 1, 0), 0);
+    assert_int_equal(world_wait(&world), 1);
+    assert_string_equal(world_words(&world), "vmrt-net: network namespace: more addresses and "
+                                             "routes than fit a message\n");
+}
+
 /* A watcher costs next to nothing. */
 static void the_watcher_is_small(void **state)
 {
@@ -602,6 +657,8 @@ int main(void)
         TEST(a_storm_of_changes_becomes_few_messages),
         TEST(frames_have_right_checksums),
         TEST(name_servers_hear_nothing_of_answers_that_others_asked_for),
+        TEST(as_many_routes_as_there_may_be_are_replaced_at_once),
+        TEST(more_routes_than_could_be_replaced_are_refused),
         TEST(the_watcher_is_small),
         TEST(bad_options_are_named),
     };
