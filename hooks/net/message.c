@@ -118,13 +118,27 @@ static int put_removal(struct protocol_writer *writer, const struct scan *after,
     return 1;
 }
 
-/* Return: 1 when the guest is to be told, 0 when not. */
+static bool is_address(const struct scan_item *item)
+{
+    return item->message->nlmsg_type == RTM_NEWADDR;
+}
+
+static bool is_same_time(int64_t a, int64_t b)
+{
+    return llabs(a - b) <= LIFETIME_SLACK;
+}
+
+/*
+ * Return: 1 when the guest is to be told, 0 when not. @again: although it was, unless it is an
+ * address.
+ */
 static int put_addition(struct protocol_writer *writer, const struct scan *before,
-                        const struct scan_item *item)
+                        const struct scan_item *item, bool again)
 {
     const struct scan_item *old = scan_find(before, item);
 
-    if (old && llabs(old->expires - item->expires) <= LIFETIME_SLACK)
+    if (old && is_same_time(old->expires, item->expires) &&
+        is_same_time(old->deprecated, item->deprecated) && (!again || is_address(item)))
         return 0;
     /* The kernel's route to an address: only when it is back after it was removed. */
     if (item->implied && !scan_find_type(before, item, RTM_DELROUTE))
@@ -135,27 +149,36 @@ static int put_addition(struct protocol_writer *writer, const struct scan *befor
 
 static bool is_address6(const struct scan_item *item)
 {
-    return item->message->nlmsg_type == RTM_NEWADDR &&
-           *(const uint8_t *)nlmsg_data(item->message) == AF_INET6;
+    return is_address(item) && *(const uint8_t *)nlmsg_data(item->message) == AF_INET6;
 }
 
 /*
  * IPv6 addresses go last to first: the kernel puts a new one before those it has
  * (net/ipv6/addrconf.c ipv6_link_dev_addr()), and their order decides ties for the source address.
+ *
+ * With an address the kernel removes the routes that have it as their source, and with an
+ * interface's last one all of its routes and neighbours (net/ipv4/fib_frontend.c
+ * fib_inetaddr_event()). Those that the host has all the same were made again there, and are said
+ * again.
  */
 static int put_items(struct protocol_writer *writer, const struct scan *before,
                      const struct scan *after)
 {
+    bool lost = false;
     int said = 0;
 
-    for (size_t i = 0; i < before->count; i++)
-        said |= put_removal(writer, after, &before->items[i]);
+    for (size_t i = 0; i < before->count; i++) {
+        int removed = put_removal(writer, after, &before->items[i]);
+
+        lost = lost || (removed && is_address(&before->items[i]));
+        said |= removed;
+    }
     for (size_t i = after->count; i-- > 0;)
         if (is_address6(&after->items[i]))
-            said |= put_addition(writer, before, &after->items[i]);
+            said |= put_addition(writer, before, &after->items[i], lost);
     for (size_t i = 0; i < after->count; i++)
         if (!is_address6(&after->items[i]))
-            said |= put_addition(writer, before, &after->items[i]);
+            said |= put_addition(writer, before, &after->items[i], lost);
     return said;
 }
 

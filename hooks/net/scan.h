@@ -38,7 +38,9 @@ struct scan_item {
     struct nlmsghdr *message;
     uint32_t same;   /* bytes of it that must be equal for two items to be the same */
     int64_t expires; /* s of CLOCK_BOOTTIME; INT64_MAX: never */
-    int index;       /* interface it belongs to; 0: none or several */
+    /* Of an address: when it is no longer preferred, likewise; 0: it is not now. */
+    int64_t deprecated;
+    int index; /* interface it belongs to; 0: none or several */
     /* A route that the guest's kernel makes by itself with an address. */
     bool implied;
 };
@@ -78,7 +80,7 @@ const struct scan_item *scan_find(const struct scan *scan, const struct scan_ite
 const struct scan_item *scan_find_type(const struct scan *scan, const struct scan_item *item,
                                        uint16_t type);
 
-/* Whether @scan has the address of @item, whatever its flags and lifetimes. */
+/* Whether @scan has the address of @item and its peer, whatever its flags and lifetimes. */
 bool scan_has_address(const struct scan *scan, const struct scan_item *item);
 
 /* One pass of the reading, for scan_take(): links, then items (scan_items.c). */

@@ -251,7 +251,9 @@ static int take_address(const struct nlmsghdr *message, void *context)
     struct pass *pass = context;
     const struct ifaddrmsg *info = nlmsg_data(message);
     struct nlattr *attributes[IFA_MAX + 1];
-    struct scan_item item = { .expires = INT64_MAX, .index = (int)info->ifa_index };
+    struct scan_item item = { .expires = INT64_MAX,
+                              .deprecated = INT64_MAX,
+                              .index = (int)info->ifa_index };
     const struct ifa_cacheinfo *times;
     uint32_t flags = info->ifa_flags;
     int ret;
@@ -280,6 +282,8 @@ static int take_address(const struct nlmsghdr *message, void *context)
         item.message = append(item.message, IFA_CACHEINFO, times, sizeof(*times));
         if (times->ifa_valid != UINT32_MAX)
             item.expires = now() + times->ifa_valid;
+        if (times->ifa_prefered != UINT32_MAX)
+            item.deprecated = times->ifa_prefered ? now() + times->ifa_prefered : 0;
     }
     ret = add_item(pass->scan, &item);
     if (ret == 0 && makes_route(pass->scan, info, flags, attributes))
@@ -474,25 +478,35 @@ int scan_read_items(struct scan *scan, struct kernel *kernel)
     return ret;
 }
 
+static bool has_same(const struct nlmsghdr *a, const struct nlmsghdr *b, int type)
+{
+    const size_t fixed = sizeof(struct ifaddrmsg);
+    const struct nlattr *left = nlmsg_find_attr((struct nlmsghdr *)(uintptr_t)a, fixed, type);
+    const struct nlattr *right = nlmsg_find_attr((struct nlmsghdr *)(uintptr_t)b, fixed, type);
+
+    if (!left || !right)
+        return left == right;
+    return nla_len(left) == nla_len(right) &&
+           memcmp(nla_data(left), nla_data(right), (size_t)nla_len(left)) == 0;
+}
+
+/*
+ * An address with another peer is another address: of IPv4 the kernel keeps both, or the peer as it
+ * was (net/ipv4/devinet.c find_matching_ifa()), and of IPv6 it does not forget one that there is
+ * not any more (net/ipv6/addrconf.c inet6_addr_modify()).
+ */
 bool scan_has_address(const struct scan *scan, const struct scan_item *item)
 {
     const struct ifaddrmsg *info = nlmsg_data(item->message);
-    const struct nlattr *local = nlmsg_find_attr(item->message, sizeof(*info), IFA_LOCAL)
-                                     ?: nlmsg_find_attr(item->message, sizeof(*info), IFA_ADDRESS);
 
     for (size_t i = 0; i < scan->count; i++) {
         const struct nlmsghdr *message = scan->items[i].message;
         const struct ifaddrmsg *other = nlmsg_data(message);
-        const struct nlattr *address;
 
-        if (message->nlmsg_type != RTM_NEWADDR || other->ifa_family != info->ifa_family ||
-            other->ifa_prefixlen != info->ifa_prefixlen || other->ifa_index != info->ifa_index)
-            continue;
-        address = nlmsg_find_attr((struct nlmsghdr *)(uintptr_t)message, sizeof(*other), IFA_LOCAL)
-                      ?: nlmsg_find_attr((struct nlmsghdr *)(uintptr_t)message, sizeof(*other),
-                                         IFA_ADDRESS);
-        if (nla_len(address) == nla_len(local) &&
-            memcmp(nla_data(address), nla_data(local), (size_t)nla_len(local)) == 0)
+        if (message->nlmsg_type == RTM_NEWADDR && other->ifa_family == info->ifa_family &&
+            other->ifa_prefixlen == info->ifa_prefixlen && other->ifa_index == info->ifa_index &&
+            has_same(message, item->message, IFA_LOCAL) &&
+            has_same(message, item->message, IFA_ADDRESS))
             return true;
     }
     return false;
