@@ -34,12 +34,23 @@ bool network_is_sysctl(const char *key)
     return strncmp(key, "net.", 4) == 0 || strncmp(key, "net/", 4) == 0;
 }
 
+/* Whether a component of @path is "..": an interface's name may hold one ("a..b"). */
+static bool leads_up(const char *path)
+{
+    for (const char *at = path; at; at = strchr(at, '/')) {
+        at += *at == '/';
+        if (strncmp(at, "..", 2) == 0 && (at[2] == '/' || !at[2]))
+            return true;
+    }
+    return false;
+}
+
 /* @path: below /proc/sys. Return: 0 or a negative errno. */
 static int sysctl_write(const char *path, const char *value)
 {
     char full[PATH_MAX];
 
-    if (strncmp(path, "net/", 4) != 0 || strstr(path, ".."))
+    if (strncmp(path, "net/", 4) != 0 || leads_up(path))
         return -EINVAL;
     if (snprintf(full, sizeof(full), "/proc/sys/%s", path) >= (int)sizeof(full))
         return -ENAMETOOLONG;

@@ -369,6 +369,22 @@ static void malformed_messages_are_refused(void **state)
     assert_refused("invalid argument");
 }
 
+static void dots_in_an_interfaces_name_do_not_lead_up(void **state)
+{
+    put_link(40, "a..b", 0, IFF_UP);
+    put_link(41, "..c", 2, IFF_UP);
+    put_setting("net/ipv4/conf/a..b/arp_ignore", "2");
+    put_setting("net/ipv4/conf/..c/arp_ignore", "1");
+    if (apply() < 0)
+        fail_msg("%s", failure.text);
+    assert_shell("grep -q 2 /proc/sys/net/ipv4/conf/a..b/arp_ignore && "
+                 "grep -q 1 /proc/sys/net/ipv4/conf/..c/arp_ignore");
+    put_setting("net/..", "x");
+    assert_refused("invalid argument");
+    put_setting("net/ipv4/../../kernel/hostname", "x");
+    assert_refused("invalid argument");
+}
+
 static void settings_that_the_guests_kernel_has_not_are_passed_over(void **state)
 {
     put_setting("net/ipv4/conf/all/such_a_thing_is_not_there", "1");
@@ -443,6 +459,7 @@ int main(void)
         TEST(what_cannot_be_set_is_named),
         TEST(a_failure_keeps_nothing_else_from_being_set),
         TEST(malformed_messages_are_refused),
+        TEST(dots_in_an_interfaces_name_do_not_lead_up),
         TEST(settings_that_the_guests_kernel_has_not_are_passed_over),
         TEST(sysctls_of_the_container_are_spelt_as_for_runc),
         TEST(every_interface_number_in_a_route_is_mapped),
