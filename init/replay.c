@@ -255,6 +255,17 @@ int replay_prepare(const struct protocol_reader *message, replay_map *map, const
     return ret;
 }
 
+/*
+ * The byte with the length of the subject's prefix: struct ifaddrmsg and rtmsg begin with the
+ * family and that; struct fib_rule_hdr has the destination's before the source's.
+ */
+static unsigned int replay_prefix(const struct replay_kind *kind, const uint8_t *fixed)
+{
+    if (kind->type == RTM_NEWRULE || kind->type == RTM_DELRULE)
+        return fixed[offsetof(struct fib_rule_hdr, src_len)];
+    return fixed[1];
+}
+
 /* "10.0.0.0/8", from whatever the message says; "default" for a route without a destination. */
 static void replay_describe(union netlink_request *request, const struct replay_kind *kind,
                             char *text, size_t size)
@@ -275,11 +286,11 @@ static void replay_describe(union netlink_request *request, const struct replay_
             !inet_ntop(length == 4 ? AF_INET : AF_INET6, RTA_DATA(attribute), address,
                        sizeof(address)))
             continue;
-        /* The length of the prefix is the second byte of all but struct ndmsg. */
+        /* struct ndmsg has no prefix. */
         if (kind->type == RTM_NEWNEIGH || kind->type == RTM_DELNEIGH)
             snprintf(text, size, "%s %s", kind->name, address);
         else
-            snprintf(text, size, "%s %s/%u", kind->name, address, fixed[1]);
+            snprintf(text, size, "%s %s/%u", kind->name, address, replay_prefix(kind, fixed));
         return;
     }
 }

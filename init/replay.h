@@ -53,8 +53,8 @@ int replay_prepare(const struct protocol_reader *message, replay_map *map, const
 
 /**
  * replay_apply() - prepare and send.
- * @what: for messages: the interface's name, or NULL.
- * Return: 0 or a negative errno with @failure.
+ * @message, @map: as for replay_prepare().
+ * Return: 0 or a negative errno with @failure, which names the address, route, rule or neighbour.
  *
  * Something to add that is there already and something to remove that is gone are no failures: the
  * guest's kernel does by itself much of what the host's did.

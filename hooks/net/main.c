@@ -59,7 +59,8 @@ static void print_help(void)
            "  --clean          only take away what one that was killed has left in the namespace,\n"
            "                   unless it is in use\n"
            "  --log FD         where the background process writes its lines (nowhere)\n\n"
-           "Ends with 0 when the guest's network works, else with 1 and one line on stderr.\n",
+           "Ends with 0 when the guest's network works; else with one line on stderr and 1, or 2\n"
+           "for bad options.\n",
            TAP_QUEUES_MAX);
 }
 

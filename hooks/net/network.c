@@ -400,7 +400,10 @@ static int sync_with(struct network *network, const struct scan *now, struct err
     return ret;
 }
 
-/* Reads the namespace into @now and passes it on. Return: 0, or a negative errno with @now kept. */
+/*
+ * Reads the namespace into @now and passes it on. Return: 0, or a negative errno with @now kept, if
+ * it could be read.
+ */
 static int sync_once(struct network *network, struct scan *now, struct error *err)
 {
     bool first = !network->told.sorted;
@@ -444,7 +447,10 @@ int network_sync(struct network *network, struct error *err)
 
         refuse_new(network, &now);
         scan_free(&now);
-        /* The others are not to suffer for it. Without new interfaces there is no third time. */
+        /*
+         * The others are not to suffer for it. There is a third time only for interfaces that came,
+         * or changed, meanwhile.
+         */
         network_sync(network, &again);
         return ret;
     }

@@ -37,7 +37,7 @@ struct network {
 
 /**
  * network_open() - prepare, in the namespace that the caller is in.
- * Return: 0 or a negative errno; -EBUSY when another virtual machine uses the namespace.
+ * Return: 0 or a negative errno.
  */
 int network_open(struct network *network, int control, unsigned int queues, bool vhost,
                  void (*warn)(const char *line), struct error *err);
@@ -45,8 +45,10 @@ int network_open(struct network *network, int control, unsigned int queues, bool
 /**
  * network_sync() - read the namespace, and make the guest's network the same: TAPs and redirects
  * for new interfaces, one message, its answer.
- * Return: 0 or a negative errno. The first time the guest has no network then. Later, the guest has
- * everything else; new interfaces are not joined, and not tried again until they change.
+ * Return: 0 or a negative errno; -EBUSY when another virtual machine uses the namespace. The first
+ * time the guest has no network then. Later, the guest has everything else; new interfaces are not
+ * joined, and not tried again until they change. What could not be read or told at all is left for
+ * the next call; network->again: it may work then although nothing has changed.
  */
 int network_sync(struct network *network, struct error *err);
 

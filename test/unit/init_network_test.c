@@ -13,6 +13,7 @@
 #include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
+#include <linux/fib_rules.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -288,6 +289,25 @@ static void an_empty_slot_is_named(void **state)
     assert_refused("interface eth0: device slot 9: no such device");
 }
 
+/* One that says to go nowhere. */
+static void put_bad_rule(const char *from, uint8_t length)
+{
+    union netlink_request request;
+    struct fib_rule_hdr info = { .family = AF_INET, .src_len = length, .action = FR_ACT_GOTO };
+    struct in_addr address;
+
+    assert_int_equal(inet_pton(AF_INET, from, &address), 1);
+    netlink_begin(&request, RTM_NEWRULE, 0, &info, sizeof(info));
+    assert_int_equal(netlink_put(&request, FRA_SRC, &address, sizeof(address)), 0);
+    protocol_put_bytes(&writer, FIELD_NETLINK, &request, request.header.nlmsg_len);
+}
+
+static void a_rule_is_named_by_the_prefix_of_its_source(void **state)
+{
+    put_bad_rule("10.9.0.0", 16);
+    assert_refused("rule 10.9.0.0/16: invalid argument");
+}
+
 static void what_cannot_be_set_is_named(void **state)
 {
     put_link(40, "eth0", 0, IFF_UP);
@@ -456,6 +476,7 @@ int main(void)
         TEST(a_gone_interface_is_detached_once),
         TEST(a_name_that_the_workload_took_is_an_error_with_its_name),
         TEST(an_empty_slot_is_named),
+        TEST(a_rule_is_named_by_the_prefix_of_its_source),
         TEST(what_cannot_be_set_is_named),
         TEST(a_failure_keeps_nothing_else_from_being_set),
         TEST(malformed_messages_are_refused),
