@@ -2,99 +2,10 @@
  * vmrt-net and init together, with namespaces for machines: what a container's namespace has, the
  * guest has, and traffic gets through. See net_world.h.
  */
-#include "net_world.h"
+#include "net_machine.h"
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
-
-#include "init/network.h"
-
-static struct world world;
-static struct network network;
-
-static void machine_apply(void)
-{
-    struct failure failure = { 0 };
-
-    world_insert_cards(&world);
-    if (network_apply(&network, world.fields, &failure) < 0)
-        fail_msg("network_apply: %s", failure.text);
-}
-
-/* One request of vmrt-net, done and answered. */
-static void machine_serve(void)
-{
-    assert_true(world_receive(&world));
-    machine_apply();
-    world_answer(&world, 0, NULL);
-}
-
-/* vmrt-net in the background, its first request done. */
-static void machine_start(void)
-{
-    network_init(&network, &world_cards_source);
-    world_start(&world, 1, "--watch");
-    machine_serve();
-    assert_int_equal(world_wait(&world), 0);
-}
-
-/* Serves vmrt-net until a command succeeds in the guest. */
-static void serve_until(const char *command)
-{
-    for (int i = 0; i < WORLD_TIMEOUT_S * 10; i++) {
-        if (world_is_asked(&world, 100))
-            machine_serve();
-        if (world_try(world.guest, "{ %s ; } >/dev/null 2>&1", command) == 0)
-            return;
-    }
-    fail_msg("the guest never came so far: %s", command);
-}
-
-/*
- * ip(8) in container and guest says the same, but for what tells a veth from a network card and
- * for our TAPs. @command is run after "ip".
- */
-static void assert_same(const char *command)
-{
-    static const char tidy[] =
-        "ip %s | sed -E '/^[0-9]+: vmrt[0-9]+/,/^[^ ]*$/d; s/^[0-9]+: //; s/@[^:]*:/:/; "
-        "s/qdisc [^ ]* //; s/ qlen [0-9]+//; s/ link-netnsid [0-9]+//; s/,ALLMULTI//; "
-        "s/ proto kernel_[a-z]+//; "
-        "s/ [0-9]+sec/ Nsec/g'";
-    char text[512];
-    const char *container, *guest;
-
-    snprintf(text, sizeof(text), tidy, command);
-    guest = world_output(world.guest, text);
-    /* Duplicate address detection is done there and only there. */
-    strcat(text, " | sed 's/ tentative//'");
-    container = world_output(world.container, text);
-    assert_string_equal(guest, container);
-}
-
-static void assert_same_network(void)
-{
-    while (world_is_asked(&world, 300))
-        machine_serve();
-    assert_same("-o addr | grep -v ' vmrt[0-9]'");
-    assert_same("-4 route show table all | grep -v '^broadcast'");
-    assert_same("-6 route show table all | grep -v vmrt | grep -v ^multicast | sort");
-    assert_same("rule");
-    assert_same("-6 rule");
-    assert_same("neigh show nud permanent");
-}
-
-static int setup(void **state)
-{
-    world_setup(&world);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    world_teardown(&world);
-    return 0;
-}
 
 static void guest_has_the_network_of_the_container(void **state)
 {
@@ -474,67 +385,6 @@ static void late_changes_reach_the_guest(void **state)
     assert_true(world_end_machine(&world));
 }
 
-/* A burst: the watcher sees what there was before and what there is after it. */
-static void change_at_once(const char *commands)
-{
-    assert_true(world_until(world.container, "! ip addr | grep -q tentative"));
-    while (world_is_asked(&world, 300))
-        machine_serve();
-    world_run(world.container, "printf '%s' | ip -batch -", commands);
-}
-
-static void a_change_of_the_preferred_lifetime_alone_is_followed(void **state)
-{
-    world_add_veth(&world, "eth0", 1);
-    world_run(world.container,
-              "ip addr add 10.0.1.7/24 dev eth0 valid_lft 5000 preferred_lft 4000 && "
-              "ip addr add fd00:1::7/64 dev eth0 nodad valid_lft 5000 preferred_lft 4000");
-    machine_start();
-    change_at_once("addr change 10.0.1.7/24 dev eth0 valid_lft 5000 preferred_lft 100\\n"
-                   "addr change fd00:1::7/64 dev eth0 valid_lft 5000 preferred_lft 0\\n");
-    serve_until("ip addr show dev eth0 | grep -A1 10.0.1.7 | grep -E 'preferred_lft (100|9.)sec' &&"
-                "ip addr show dev eth0 | grep -A1 fd00:1::7 | grep -E 'preferred_lft 0sec'");
-    /* What stays deprecated is no news. */
-    assert_same_network();
-    world_run(world.container, "ip route add 10.77.0.0/16 via 10.0.1.1");
-    assert_true(world_receive(&world));
-    assert_null(memmem(world.message, world.length, "\xfd\0\0\1\0\0\0\0\0\0\0\0\0\0\0\7", 16));
-    machine_apply();
-    world_answer(&world, 0, NULL);
-    assert_true(world_end_machine(&world));
-}
-
-static void another_peer_takes_the_place_of_the_first(void **state)
-{
-    world_add_veth(&world, "eth0", 1);
-    world_run(world.container, "ip addr add 10.8.0.1 peer 10.8.0.2/32 dev eth0 && "
-                               "ip addr add 10.9.0.1 peer 10.9.0.2/24 dev eth0");
-    machine_start();
-    change_at_once("addr del 10.8.0.1 peer 10.8.0.2/32 dev eth0\\n"
-                   "addr add 10.8.0.1 peer 10.8.0.3/32 dev eth0\\n"
-                   "addr del 10.9.0.1 peer 10.9.0.2/24 dev eth0\\n"
-                   "addr add 10.9.0.1 peer 10.9.0.3/24 dev eth0\\n");
-    serve_until("ip addr show dev eth0 | grep 'peer 10.9.0.3'");
-    assert_same_network();
-    assert_true(world_end_machine(&world));
-}
-
-/* They are the same before and after; the guest's kernel drops them with the address. */
-static void routes_are_there_again_after_a_change_of_the_only_address(void **state)
-{
-    world_add_veth(&world, "eth0", 1);
-    world_run(world.container, "ip route add default via 10.0.1.1 && "
-                               "ip neigh add 10.0.1.77 lladdr 02:00:00:00:00:77 dev eth0");
-    machine_start();
-    change_at_once("addr del 10.0.1.2/24 dev eth0\\n"
-                   "addr add 10.0.1.3/24 brd + dev eth0\\n"
-                   "route add default via 10.0.1.1\\n"
-                   "neigh replace 10.0.1.77 lladdr 02:00:00:00:00:77 dev eth0\\n");
-    serve_until("ip addr show dev eth0 | grep 10.0.1.3");
-    assert_same_network();
-    assert_true(world_end_machine(&world));
-}
-
 /* RFC 4862 §5.4: found out by the namespace's stack, which hears the advertisements too. */
 static void an_address_that_another_has_is_not_the_guests(void **state)
 {
@@ -696,7 +546,6 @@ static void sixteen_interfaces_of_any_size_work(void **state)
 int main(void)
 {
     struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
         TEST(guest_has_the_network_of_the_container),
         TEST(ipv6_that_is_off_in_all_and_on_in_one_interface_works),
         TEST(kernel_route_that_was_removed_is_removed_in_the_guest),
@@ -707,9 +556,6 @@ int main(void)
         TEST(large_answers_of_name_servers_reach_the_engine),
         TEST(other_large_datagrams_are_the_guests_alone),
         TEST(late_changes_reach_the_guest),
-        TEST(a_change_of_the_preferred_lifetime_alone_is_followed),
-        TEST(another_peer_takes_the_place_of_the_first),
-        TEST(routes_are_there_again_after_a_change_of_the_only_address),
         TEST(an_address_that_another_has_is_not_the_guests),
         TEST(what_routers_advertise_reaches_the_guest),
         TEST(interfaces_swap_names),
