@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 
-SEQUENTIAL, HELD, STORM, LIMIT = 1000, 4000, 4000, 120
+SEQUENTIAL, HELD, STORM, LIMIT = 1000, 10000, 4000, 120
 # So many connections are begun, and so many questions asked, before the first of them is answered:
 # fewer than the queues on the way hold (a TAP has room for 1000 packets), because an emulated guest
 # takes so long that what overflows must be sent again many times.
