@@ -14,6 +14,7 @@
 #include <sys/reboot.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
@@ -151,9 +152,16 @@ static int vsock_connect(uint32_t port)
         .svm_cid = VMADDR_CID_HOST,
         .svm_port = port,
     };
+    /*
+     * Not the kernel's 2 s (net/vmw_vsock/af_vsock.c): vmrt-vmm may not have come as far yet on a
+     * host with more to do. If it has ended, so has this machine.
+     */
+    const struct timeval patience = { .tv_sec = 3600 };
     _cleanup_close_ int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-    if (fd < 0 || connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
+    if (fd < 0 ||
+        setsockopt(fd, AF_VSOCK, SO_VM_SOCKETS_CONNECT_TIMEOUT, &patience, sizeof(patience)) < 0 ||
+        connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 ||
         fcntl(fd, F_SETFL, O_NONBLOCK) < 0)
         return -errno;
     return steal_fd(&fd);
