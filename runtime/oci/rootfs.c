@@ -188,16 +188,16 @@ static int add_mounts(struct plan *plan, struct rootfs *rootfs, struct error *er
 
     if (!filled)
         return error_set(err, ENOMEM, "out of memory");
-    for (size_t i = 0; ret == 0 && i < plan->mount_count; i++) {
+    for (size_t i = 0; i < plan->mount_count; i++)
         filled[i] = -1;
-        ret = add_mount(plan, rootfs, &plan->mounts[i], &filled[i], err);
-    }
-    /* Not before: files of lxcfs are mounted below /proc, where the stand-in lacks most places. */
     for (size_t i = 0; ret == 0 && i < plan->mount_count; i++)
-        if (filled[i] >= 0) {
+        ret = add_mount(plan, rootfs, &plan->mounts[i], &filled[i], err);
+    /* Not before: files of lxcfs are mounted below /proc, where the stand-in lacks most places. */
+    for (size_t i = 0; i < plan->mount_count; i++) {
+        if (ret == 0 && filled[i] >= 0)
             ret = make_readonly(filled[i], plan->mounts[i].where, err);
-            fd_close(&filled[i]);
-        }
+        fd_close(&filled[i]);
+    }
     return ret;
 }
 
