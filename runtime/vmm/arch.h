@@ -25,9 +25,10 @@
 
 /* Where the kernel was put and how the first CPU enters it. */
 struct boot {
-    uint64_t entry;      /* guest physical address of the first instruction */
-    uint64_t kernel_end; /* first free address behind the kernel's image and bss */
-    uint64_t info;       /* guest physical address of the boot information */
+    uint64_t entry;        /* guest physical address of the first instruction */
+    uint64_t kernel_start; /* where the kernel's image begins */
+    uint64_t kernel_end;   /* first free address behind the kernel's image and bss */
+    uint64_t info;         /* guest physical address of the boot information */
 };
 
 /* What is to be booted. */

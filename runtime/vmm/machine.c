@@ -14,6 +14,7 @@
 
 #include "lib/fd.h"
 #include "vmm/initramfs.h"
+#include "vmm/last_words.h"
 
 #define INIT_SIZE_MAX (64u << 20)
 
@@ -337,13 +338,27 @@ void machine_set_end(struct machine *machine, enum machine_end end, const struct
         return; /* a fresh eventfd takes 1; nobody could be told of it anyway */
 }
 
+static const char *reset_text(struct machine *machine)
+{
+    static const char known[] = "the guest kernel panicked or reset the machine";
+    char words[500];
+
+    if (last_words(&machine->memory, machine->boot.kernel_start, machine->boot.kernel_end, words,
+                   sizeof(words)) == 0)
+        snprintf(machine->end_text, sizeof(machine->end_text),
+                 "%s (VMRT_CONSOLE=stderr shows its log)", known);
+    else
+        snprintf(machine->end_text, sizeof(machine->end_text), "%s: \"%s\"", known, words);
+    return machine->end_text;
+}
+
 const char *machine_end_text(struct machine *machine)
 {
     switch ((enum machine_end)atomic_load(&machine->end)) {
     case MACHINE_RUNNING:
         return "the virtual machine is running";
     case MACHINE_RESET:
-        return "the guest kernel panicked or reset the machine (VMRT_CONSOLE=stderr shows its log)";
+        return reset_text(machine);
     case MACHINE_TRIPLE_FAULT:
         return "the guest ended in a triple fault";
     case MACHINE_FAILED:

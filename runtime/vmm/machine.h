@@ -71,6 +71,7 @@ struct machine {
     atomic_int end;             /* enum machine_end */
     atomic_flag end_claimed;    /* the first thread to end the machine gets to say why */
     struct error failure;       /* MACHINE_FAILED: valid once `end` says so */
+    char end_text[600];         /* what machine_end_text() has put together */
     void (*vcpu_prepare)(void); /* run by each vCPU thread before the guest (its sandbox) */
     /* Pause: vCPUs that find `paused` wait at the gate. */
     atomic_bool paused;

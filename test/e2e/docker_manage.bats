@@ -16,7 +16,7 @@ teardown() {
         mkdir -p "$dir/in/sub"
         echo content >"$dir/in/sub/f"
         chmod 640 "$dir/in/sub/f"
-        drun -d --name "$name" busybox sh -c 'mkdir /made; echo a >/made/f; rm /etc/shadow; echo one; until [ -e /tree/in/sub/f ]; do usleep 50000; done; cat /tree/in/sub/f; echo >/done; while [ ! -e /stop ]; do usleep 50000; done; echo last; exit 3' >/dev/null
+        drun -d --name "$name" busybox sh -c 'mkdir /made; echo a >/made/f; rm /etc/shadow; echo one; until grep -qs content /tree/in/sub/f; do usleep 50000; done; cat /tree/in/sub/f; echo >/done; while [ ! -e /stop ]; do usleep 50000; done; echo last; exit 3' >/dev/null
         docker logs -f "$name" >"$dir/logs" 2>&1 &
         local follower=$!
         docker exec "$name" mkdir /tree

@@ -68,6 +68,16 @@ mapped='.linux.namespaces += [{type: "user"}] |
     [[ "$output" == *"out of memory"* ]]
 }
 
+@test "a guest kernel that panics is reported with its own words" {
+    bundle "$B" '.linux.readonlyPaths = null | .linux.resources.memory = {limit: 134217728} |
+        .mounts += [{destination: "/big", type: "tmpfs", source: "tmpfs", options: ["size=1g"]}] |
+        .process.args = ["sh", "-c", "echo 2 >/proc/sys/vm/panic_on_oom; dd if=/dev/zero of=/big/file bs=1M"]'
+    run vmrt run --bundle "$B" r
+    show "$output"
+    [ "$status" -ne 0 ]
+    [[ "$output" == *'reset the machine: "Kernel panic - not syncing: Out of memory: '* ]]
+}
+
 @test "time namespace with offsets" {
     bundle "$B" '.linux.namespaces += [{type: "time"}] |
         .linux.timeOffsets = {boottime: {secs: 1000000, nanosecs: 0}} |

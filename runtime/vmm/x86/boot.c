@@ -111,6 +111,7 @@ int arch_load_kernel(const struct guest_memory *memory, const struct boot_reques
     if (ret < 0)
         return error_set(err, -ret, "%u CPUs do not fit into an MP table", request->cpus);
     *boot = (struct boot) { .entry = kernel.entry,
+                            .kernel_start = kernel.start,
                             .kernel_end = kernel.end,
                             .info = LAYOUT_START_INFO };
     return 0;

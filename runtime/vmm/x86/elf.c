@@ -94,6 +94,8 @@ static int load_segment(int fd, const char *name, const Elf64_Phdr *segment,
         return error_set(err, -ret, "kernel %s: read: %s", name, strerror(-ret));
     if (end > kernel->end)
         kernel->end = end;
+    if (segment->p_paddr < kernel->start)
+        kernel->start = segment->p_paddr;
     return 0;
 }
 
@@ -114,7 +116,7 @@ int elf_load(int fd, const char *name, const struct guest_memory *memory, uint64
     Elf64_Ehdr header = { 0 };
     int found = 0, ret = 0;
 
-    *kernel = (struct elf_kernel) { 0 };
+    *kernel = (struct elf_kernel) { .start = UINT64_MAX };
     if (read_at(fd, &header, sizeof(header), 0) < 0 || memcmp(header.e_ident, ELFMAG, SELFMAG) != 0)
         return bad(err, name, "not an ELF file");
     if (header.e_ident[EI_CLASS] != ELFCLASS64 || header.e_ident[EI_DATA] != ELFDATA2LSB ||

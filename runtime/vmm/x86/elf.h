@@ -9,6 +9,7 @@
 
 struct elf_kernel {
     uint32_t entry; /* physical address of the PVH entry (XEN_ELFNOTE_PHYS32_ENTRY) */
+    uint64_t start; /* address of the first segment */
     uint64_t end;   /* first address behind the last segment */
 };
 
