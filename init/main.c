@@ -175,14 +175,14 @@ static int vsock_connect(uint32_t port)
 static _Noreturn void give_up(const char *step, int code)
 {
     char text[256];
-    int log, length;
+    int log;
 
     /* A node of its own: /dev may be what is missing. 1:11 is kmsg (drivers/char/mem.c). */
     mknod("/kmsg", S_IFCHR | 0600, makedev(1, 11));
     log = open("/kmsg", O_WRONLY | O_CLOEXEC);
-    length = snprintf(text, sizeof(text), "<0>vmrt-init: %s: %s\n", step, failure_describe(code));
+    snprintf(text, sizeof(text), "<0>vmrt-init: %s: %s\n", step, failure_describe(code));
     /* In one piece, which is one record; dprintf(3) takes kmsg's refusal to seek for a failure. */
-    if (log < 0 || write(log, text, (size_t)length) < 0)
+    if (log < 0 || write(log, text, strlen(text)) < 0)
         _exit(EXIT_FAILURE);
     reboot(RB_AUTOBOOT);
     _exit(EXIT_FAILURE);
