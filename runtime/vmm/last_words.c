@@ -27,13 +27,24 @@ static bool is_printable(uint8_t c)
     return c >= ' ' && c <= '~';
 }
 
+/*
+ * printk moves a record's text over its level, two bytes, and leaves what was behind: the last two
+ * characters once more, and the line's end (kernel/printk/printk.c printk_sprint()).
+ */
+static size_t without_rest(const uint8_t *at, size_t length, const uint8_t *end)
+{
+    bool ends = length >= 4 && at + length < end && at[length] == '\n';
+
+    return ends && memcmp(at + length - 2, at + length - 4, 2) == 0 ? length - 2 : length;
+}
+
 static size_t line_length(const uint8_t *at, const uint8_t *end)
 {
     size_t length = 0;
 
     while (length < LINE_MAX_SHOWN && at + length < end && is_printable(at[length]))
         length++;
-    return length;
+    return without_rest(at, length, end);
 }
 
 /*
@@ -57,13 +68,15 @@ static const uint8_t *find(const uint8_t *from, size_t length, const char *what)
     return best;
 }
 
-/* Appends what can be printed from @at on, up to the first character that cannot. */
+/* Appends the line at @at. */
 static size_t append(char *text, size_t used, size_t size, const uint8_t *at, const uint8_t *end)
 {
-    size_t limit = used + LINE_MAX_SHOWN < size - 1 ? used + LINE_MAX_SHOWN : size - 1;
+    size_t length = line_length(at, end), limit = used + length;
 
-    /* Each byte is read once: other CPUs of the guest may still be running. */
-    while (at < end && used < limit) {
+    if (limit > size - 1)
+        limit = size - 1;
+    /* What was printable may not be any more: other CPUs of the guest may still be running. */
+    while (used < limit) {
         uint8_t c = *at++;
 
         if (!is_printable(c))
@@ -74,9 +87,9 @@ static size_t append(char *text, size_t used, size_t size, const uint8_t *at, co
     return used;
 }
 
-static size_t append_text(char *text, size_t used, size_t size, const char *more)
+static size_t append_separator(char *text, size_t used, size_t size)
 {
-    return append(text, used, size, (const uint8_t *)more, (const uint8_t *)more + strlen(more));
+    return used + 2 < size ? (size_t)(stpcpy(text + used, "; ") - text) : used;
 }
 
 size_t last_words(const struct guest_memory *memory, uint64_t start, uint64_t end, char *text,
@@ -100,7 +113,7 @@ size_t last_words(const struct guest_memory *memory, uint64_t start, uint64_t en
 
         if (!detail)
             continue;
-        used = append_text(text, used, size, "; ");
+        used = append_separator(text, used, size);
         used = append(text, used, size, detail, cause);
     }
     return used;

@@ -81,6 +81,17 @@ static void test_copy_with_the_end_of_another(void **state)
     assert_string_equal(text, "vmrt-init: /proc: no such device");
 }
 
+/* As printk leaves it in its buffer when the message had a level. */
+static void test_rest_of_a_level(void **state)
+{
+    (void)state;
+    record(0x200, "Oops: double fault: 0000 [#1] SMP NOPTITI\n");
+    record(0x400, "Kernel panic - not syncing: Fatal exceptionon\n");
+    words();
+    assert_string_equal(text, "Kernel panic - not syncing: Fatal exception; "
+                              "Oops: double fault: 0000 [#1] SMP NOPTI");
+}
+
 static void test_init_gave_up(void **state)
 {
     (void)state;
@@ -140,6 +151,7 @@ int main(void)
         cmocka_unit_test_setup(test_panic, setup),
         cmocka_unit_test_setup(test_panic_with_details, setup),
         cmocka_unit_test_setup(test_copy_with_the_end_of_another, setup),
+        cmocka_unit_test_setup(test_rest_of_a_level, setup),
         cmocka_unit_test_setup(test_init_gave_up, setup),
         cmocka_unit_test_setup(test_hostile_words, setup),
         cmocka_unit_test_setup(test_long_words, setup),
