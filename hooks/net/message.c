@@ -280,6 +280,8 @@ int message_pass(int control, uint16_t type, const int *fds, size_t fd_count, st
     if (ret == 0)
         ret = fd_send_message(control, request.data, request.length, fds, fd_count);
     free(request.data);
+    if (ret == -EPIPE || ret == -ECONNRESET)
+        return error_set(err, ECONNRESET, "the virtual machine has ended");
     if (ret < 0)
         return error_set(err, -ret, "message to the virtual machine: %s", strerror(-ret));
     return take_answer(control, err);
