@@ -37,7 +37,7 @@ create_one() {
 # Both wait in the engine: asking it again and again would be most of what the emulated CPU does.
 start_one() {
     local log reader found=0
-    docker_api "/containers/vmrt-many-$1/start" -X POST -f || return
+    docker_api "/containers/vmrt-many-$1/start" -X POST --fail-with-body || return
     exec {log}< <(exec curl -sSN -m 240 --unix-socket /run/docker.sock --output - 3>&- \
         "http://docker/containers/vmrt-many-$1/logs?stdout=1&stderr=1&follow=1")
     reader=$!
@@ -53,6 +53,22 @@ kill_one() {
 remove_one() { docker_api "/containers/vmrt-many-$1?force=1" -X DELETE >/dev/null; }
 
 address_of() { docker_api "/containers/vmrt-many-$1/logs?stdout=1" --output - | grep -ao 'inet [0-9.]*'; }
+# A packet's way to number $1, from the bridge to the guest's stack: whose counters stand still?
+show_way() {
+    local pid id
+    pid=$(inspect "vmrt-many-$1" .State.Pid) id=$(inspect "vmrt-many-$1" .Id)
+    show "number $1, $(inspect "vmrt-many-$1" .State)" "$(
+        ip neigh show dev docker0
+        bridge link
+        ip -s link show docker0
+        nsenter -t "$pid" -n sh -c 'ip -s addr; for i in eth0 vmrt0; do tc -s filter show dev $i ingress; done'
+        ps -Leo pid,tid,stat,time,wchan:20,comm -p "$pid"
+        ps -eo pid,stat,args | grep "vmrt-[a-z]"
+        timeout 20 docker exec "vmrt-many-$1" sh -c 'ip -s addr; ip neigh; cat /proc/interrupts /proc/net/snmp'
+        find /run -path "*$id*" -name "*log*" -exec tail -n 20 {} +
+        tail -n 20 /var/log/dockerd.log
+    )" 2>&1
+}
 is_reached() { ping -q -c 1 -W 5 "$(inspect "vmrt-many-$1" .NetworkSettings.IPAddress)" >/dev/null; }
 states() {
     docker_api '/containers/json?all=1' |
@@ -66,7 +82,7 @@ states() {
     [ "$(for ((i = 1; i <= COUNT; i++)); do address_of "$i"; done | sort -u | wc -l)" = "$COUNT" ]
     for ((i = 1; i <= COUNT; i++)); do
         # The kernel asks three seconds for a neighbour, the emulated CPU may stand still as long.
-        wait_for 60 is_reached "$i" || { show "$i is not reached: $(ip neigh show dev docker0)"; return 1; }
+        wait_for 60 is_reached "$i" || { show_way "$i"; return 1; }
     done
 }
 
