@@ -25,7 +25,7 @@ not_emulated+=,-clzero,-xsaveerptr,-ibpb,-nrip-save
 # not see them. CMPXCHG16B: QEMU 7.2 computes the flags from a stale cc_op (helper_cmpxchg16b() is
 # called without gen_update_cc_op()); an interrupt before the next instruction that sets them then
 # saves operand bits as EFLAGS, and the return from it may clear IF or set NT, TF or VM. Kernels
-# allocate memory with it (mm/slub.c): hosts froze, and guests hung or panicked at any instruction.
+# allocate memory with it (mm/slub.c): guests panicked at instructions that cannot fail.
 emulated_badly=-xsavec,-xsaves,-cx16
 
 # On hardware with virtualization the lab is a nested guest; elsewhere its CPU is emulated, with
