@@ -57,15 +57,14 @@ address_of() { docker_api "/containers/vmrt-many-$1/logs?stdout=1" --output - | 
 show_way() {
     local pid id
     pid=$(inspect "vmrt-many-$1" .State.Pid) id=$(inspect "vmrt-many-$1" .Id)
-    show "number $1, $(inspect "vmrt-many-$1" .State)" "$(
+    show "number $1, $(inspect "vmrt-many-$1" ".State | tojson")" "$(
         ip neigh show dev docker0
+        nsenter -t "$pid" -n ip -s addr
+        timeout 20 docker exec "vmrt-many-$1" sh -c 'ifconfig; ip neigh; cat /proc/interrupts'
+        ps -Lo pid,tid,stat,time,wchan:20,comm -p "$pid"
+        pgrep -a "vmrt-(vmm|net)"
+        find /run -type f -path "*$id*" -name "*log*" -exec tail -n 20 {} +
         bridge link
-        ip -s link show docker0
-        nsenter -t "$pid" -n sh -c 'ip -s addr; for i in eth0 vmrt0; do tc -s filter show dev $i ingress; done'
-        ps -Leo pid,tid,stat,time,wchan:20,comm -p "$pid"
-        ps -eo pid,stat,args | grep "vmrt-[a-z]"
-        timeout 20 docker exec "vmrt-many-$1" sh -c 'ip -s addr; ip neigh; cat /proc/interrupts /proc/net/snmp'
-        find /run -path "*$id*" -name "*log*" -exec tail -n 20 {} +
         tail -n 20 /var/log/dockerd.log
     )" 2>&1
 }

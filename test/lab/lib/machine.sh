@@ -28,8 +28,7 @@ not_emulated+=,-clzero,-xsaveerptr,-ibpb,-nrip-save
 # allocate memory with it (mm/slub.c): guests panicked at instructions that cannot fail.
 emulated_badly=-xsavec,-xsaves,-cx16
 
-# On hardware with virtualization the lab is a nested guest; elsewhere its CPU is emulated, with
-# SVM. TCG's leaf 0xD is inconsistent for XSAVEC and XSAVES, so the nested guest must not see them.
+# On hardware with virtualization the lab is a nested guest; elsewhere its CPU is emulated, with SVM.
 choose_cpu() {
     case $(resolved_accel) in
     kvm) emulator+=(-accel kvm -cpu host) ;;
