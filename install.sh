@@ -131,10 +131,10 @@ install_packages() {
     printf '%s\n' "${missing[@]}" >>"$record/packages"
 }
 
-lab_packages=(qemu-system-x86 mmdebstrap e2fsprogs xz-utils cpio)
+lab_packages=(qemu-system-x86 qemu-utils mmdebstrap e2fsprogs xz-utils cpio)
 
 needed_packages() {
-    echo gcc libc6-dev make libseccomp-dev libcap-ng-dev libyajl-dev libsystemd-dev
+    grep -v '^#' "$here/config/install/packages"
     kernel_is_built ||
         echo linux-source-6.12 binutils flex bison bc perl libelf-dev xz-utils
     [ "$with_lab" = 0 ] || echo "${lab_packages[@]}"

@@ -222,3 +222,21 @@ load common
     uninstall
     [ ! -e "${containerd%/*}" ]
 }
+
+@test "every header that the programs include is of a package that install.sh installs" {
+    headers=$(cd "$tree" && git ls-files 'runtime/*.[ch]' 'init/*.[ch]' 'hooks/*.[ch]' |
+        xargs sed -n 's/^#include <\(.*\)>/\1/p' | sort -u)
+    [ "$(wc -l <<<"$headers")" -gt 50 ]
+    installed=" $(grep -v '^#' "$tree/config/install/packages" | tr '\n' ' ') linux-libc-dev "
+    for header in $headers; do
+        found=
+        for place in '' x86_64-linux-gnu/ libnl3/; do
+            [ ! -e "/usr/include/$place$header" ] || found=/usr/include/$place$header
+        done
+        # the compiler's own, stdbool.h say, or made by the build
+        [ -n "$found" ] || continue
+        package=$(dpkg -S "$found" | head -n 1)
+        echo "$header: ${found:-nowhere}: $package"
+        [[ $installed = *" ${package%%:*} "* ]]
+    done
+}
