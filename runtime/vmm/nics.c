@@ -51,6 +51,11 @@ struct nics *nics_create(struct machine *machine, unsigned int first_slot, unsig
     return NULL;
 }
 
+void nics_setup_worker(struct nics *nics, unsigned int index)
+{
+    net_worker_setup(nics->workers, index);
+}
+
 void nics_serve(struct nics *nics, unsigned int index)
 {
     (void)net_worker_serve(nics->workers, index);

@@ -25,6 +25,8 @@ void nics_stop(struct nics *nics);
 /* For tests: every worker has returned; the interfaces and what they had are released. */
 void nics_destroy(struct nics *nics);
 
+/* In the thread of worker @index, before the sandbox. */
+void nics_setup_worker(struct nics *nics, unsigned int index);
 /* The body of worker @index; never returns unless epoll fails. */
 void nics_serve(struct nics *nics, unsigned int index);
 

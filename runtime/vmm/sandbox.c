@@ -61,6 +61,9 @@ int sandbox_process(bool file_server, struct error *err)
 
     if (setrlimit(RLIMIT_CORE, &none) < 0)
         return error_set_errno(err, "sandbox: RLIMIT_CORE");
+    /* A thread that may choose its policy may not choose one that keeps the host's off the CPU. */
+    if (setrlimit(RLIMIT_RTPRIO, &none) < 0)
+        return error_set_errno(err, "sandbox: RLIMIT_RTPRIO");
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
         return error_set_errno(err, "sandbox: no_new_privs");
     if (privileged) {

@@ -21,7 +21,6 @@
 #include "vmm/sandbox.h"
 #include "vmm/standalone.h"
 #include "vmm/supervisor_internal.h"
-#include "vmm/virtio/net.h"
 
 /*
  * Passed on to the workload. Not among them: what a fault of this process raises, what it makes use
@@ -74,11 +73,12 @@ static void *net_main(void *context)
 {
     static atomic_uint next;
     struct supervisor *s = context;
+    unsigned int index = atomic_fetch_add(&next, 1);
 
-    net_worker_setup();
+    nics_setup_worker(s->nics, index);
     enter_sandbox(SANDBOX_NET);
     sem_post(&thread_sandboxed);
-    nics_serve(s->nics, atomic_fetch_add(&next, 1));
+    nics_serve(s->nics, index);
     return NULL;
 }
 

@@ -11,6 +11,7 @@
 #include <linux/audit.h>
 #include <linux/capability.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -155,6 +156,9 @@ static const struct {
     { "ioctl of another size", SYS_ioctl, { BAD_FD, 0x100000000ul | 0x5412 }, 0 },
     { "epoll_wait", SYS_epoll_wait, { BAD_FD }, MAIN | NET },
     { "readv", SYS_readv, { BAD_FD }, NET },
+    { "sched_setscheduler, itself", SYS_sched_setscheduler, { 0, SCHED_BATCH, 0 }, NET },
+    { "sched_setscheduler, another", SYS_sched_setscheduler, { 1, SCHED_BATCH, 0 }, 0 },
+    { "sched_setattr", SYS_sched_setattr, { 0 }, 0 },
     { "eventfd2", SYS_eventfd2, { 0 }, MAIN },
     { "TUNSETOFFLOAD", SYS_ioctl, { BAD_FD, TUNSETOFFLOAD }, MAIN | NET },
     { "TUNSETQUEUE", SYS_ioctl, { BAD_FD, TUNSETQUEUE }, NET },
@@ -356,6 +360,7 @@ static void test_privileges_are_gone(void **state)
             assert_int_equal(status_value(text, "NoNewPrivs", 10), 1);
             assert_int_equal(status_value(text, "Seccomp", 10), 2);
             assert_non_null(strstr(limits, "Max core file size        0                    0 "));
+            assert_non_null(strstr(limits, "Max realtime priority     0                    0 "));
         }
     }
 }

@@ -42,13 +42,12 @@ struct net_workers *net_workers_create(unsigned int count);
 void net_workers_destroy(struct net_workers *workers);
 
 /**
- * net_worker_setup() - make the calling thread fit for net_worker_serve(); before any sandbox.
+ * net_worker_setup() - make the calling thread fit to be worker @index; before any sandbox.
  *
- * It gets SCHED_BATCH, unless the process has been given a policy other than the usual one: then it
- * does not preempt who makes packets, a vCPU or the host's sender, each time there is one, but
- * finds several when its turn comes. Where a CPU is idle it runs at once all the same (sched(7)).
+ * Unless the process has been given a policy of the scheduler other than the usual one, the worker
+ * chooses between SCHED_OTHER and SCHED_BATCH from then on, for itself (net_pace.c).
  */
-void net_worker_setup(void);
+void net_worker_setup(struct net_workers *workers, unsigned int index);
 
 /**
  * net_worker_serve() - the body of thread @index; system calls: NET_SYSCALLS (net_syscalls.h).

@@ -79,6 +79,7 @@ struct net_pair {
     int kick_fd;         /* eventfd, or -1 when the slot's is enough */
     unsigned int events; /* NET_EVENT_*: what the worker has yet to look at; its alone */
     bool again;          /* the last turn did not finish; the worker's alone */
+    bool waits;          /* `starved`, as the last turn left it; the worker's alone */
 
     pthread_mutex_t lock; /* held for each turn */
     int tap_fd;           /* -1 once the interface is gone */
@@ -135,7 +136,16 @@ struct net_worker {
     pthread_mutex_t lock;
     struct net_pair *pairs;
     uint32_t next_id;
-    bool busy;                    /* a pair is not finished; the worker's alone */
+    bool busy; /* a pair is not finished; the worker's alone */
+    /* Of this round: packets of all pairs, and of the one direction of a pair that had most. */
+    unsigned int moved, most;
+    /* When to give way to who makes packets: see net_pace.c. The worker's alone. */
+    struct net_pace {
+        bool adapts;        /* the policy is ours to choose */
+        bool prompt;        /* it runs at once, rather than when others are through */
+        bool lonely;        /* packets come one at a time */
+        unsigned int count; /* of what ends `lonely`, or begins it */
+    } pace;
     struct virtqueue_chain chain; /* scratch for turns */
     struct iovec vector[1 + NET_PARTS_MAX + 1];
 };
@@ -158,6 +168,19 @@ void net_worker_remove(struct net_pair *pair);
 void net_worker_forget_tap(struct net_pair *pair);
 /* Gives @pair, of a device with several, a turn. */
 void net_worker_wake(struct net_pair *pair);
+
+/*
+ * net_pace.c: after a round that moved @moved packets, @most of them in one direction of one pair.
+ * @starved: packets wait for the driver to give buffers.
+ */
+void net_pace_round(struct net_pace *pace, unsigned int moved, unsigned int most, bool starved);
+/* Notes, within a round, that a pair moved @packets in one direction. */
+static inline void net_moved(struct net_pair *pair, unsigned int packets)
+{
+    pair->worker->moved += packets;
+    if (packets > pair->worker->most)
+        pair->worker->most = packets;
+}
 
 /*
  * net_control.c, net_tap.c: with the device's lock held, in the thread of the first pair's worker,

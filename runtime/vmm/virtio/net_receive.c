@@ -285,14 +285,14 @@ bool net_receive_ready(const struct net_pair *pair)
 
 unsigned int net_receive_run(struct net_pair *pair)
 {
-    unsigned int packets = NET_TURN_PACKETS, trouble = 0;
-    int64_t bytes = NET_TURN_BYTES;
+    unsigned int packets = 0, trouble = 0;
+    int64_t bytes = 0;
     ssize_t ret = 1;
 
     /* A pair that waits for buffers needs to hear of them (§2.7.10), whatever the turn is for. */
     if (!pair->starved)
         virtqueue_disable_notify(net_receive_queue(pair));
-    while (packets > 0 && bytes > 0 && net_receive_ready(pair)) {
+    while (packets < NET_TURN_PACKETS && bytes < NET_TURN_BYTES && net_receive_ready(pair)) {
         if (pair->receive.pending) {
             ret = finish(pair);
             ret = ret == 0 ? -EAGAIN : ret;
@@ -303,9 +303,10 @@ unsigned int net_receive_run(struct net_pair *pair)
             starve(pair);
         else if (ret <= 0)
             break;
-        packets--;
-        bytes -= ret > 0 ? ret : 0;
+        packets++;
+        bytes += ret > 0 ? ret : 0;
     }
+    net_moved(pair, packets);
     flush(pair);
     if (net_receive_queue(pair)->broken)
         trouble = NET_TROUBLE_BROKEN;

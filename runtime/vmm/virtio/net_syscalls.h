@@ -2,9 +2,10 @@
  * The system calls of virtio-net, for the sandbox.
  *
  * NET_SYSCALLS: a worker's (net_worker_serve()), besides those for memory, locks and eventfds that
- * every such thread makes. NET_CREATE_SYSCALLS: net_probe_tap(), net_probe_vhost(), net_create(),
- * net_detach() and net_destroy(), in the thread that calls them. NET_RESET_SYSCALLS: in the vCPUs'
- * threads, whose register writes come here. ALLOW and ALLOW_IF as in vmm/sandbox_rules.h.
+ * every such thread makes; the scheduler's policy of the thread itself (0). NET_CREATE_SYSCALLS:
+ * net_probe_tap(), net_probe_vhost(), net_create(), net_detach() and net_destroy(), in the thread
+ * that calls them. NET_RESET_SYSCALLS: in the vCPUs' threads, whose register writes come here.
+ * ALLOW and ALLOW_IF as in vmm/sandbox_rules.h.
  */
 #ifndef VMRT_VMM_VIRTIO_NET_SYSCALLS_H
 #define VMRT_VMM_VIRTIO_NET_SYSCALLS_H
@@ -21,6 +22,7 @@
     ALLOW(epoll_pwait)                                          \
     ALLOW(epoll_wait)                                           \
     ALLOW(readv)                                                \
+    ALLOW_IF(sched_setscheduler, 0, NET_REQUEST_BITS, 0)        \
     ALLOW(writev)                                               \
     ALLOW_IF(ioctl, 1, NET_REQUEST_BITS, TUNSETOFFLOAD)         \
     ALLOW_IF(ioctl, 1, NET_REQUEST_BITS, TUNSETQUEUE)           \

@@ -37,25 +37,28 @@ unsigned int net_transmit_run(struct net_pair *pair)
 {
     struct virtqueue *queue = net_transmit_queue(pair);
     struct virtqueue_chain *chain = &pair->worker->chain;
-    unsigned int packets = NET_TURN_PACKETS, trouble = 0;
-    int64_t bytes = NET_TURN_BYTES;
+    unsigned int packets = 0, trouble = 0;
+    int64_t bytes = 0;
     int ret = 0;
 
     if (!pair->tx_ready)
         return 0;
     virtqueue_disable_notify(queue);
     do {
-        while (packets > 0 && bytes > 0 && (ret = virtqueue_pop(queue, chain)) > 0) {
+        while (packets < NET_TURN_PACKETS && bytes < NET_TURN_BYTES &&
+               (ret = virtqueue_pop(queue, chain)) > 0) {
             ssize_t sent = transmit_fd(pair) < 0 ? NET_HEADER_SIZE : transmit_one(pair, chain);
 
             virtqueue_fill(queue, chain->head, 0);
             if (sent < 0)
                 trouble = NET_TROUBLE_GONE;
-            packets--;
-            bytes -= sent > 0 ? sent : 0;
+            packets++;
+            bytes += sent > 0 ? sent : 0;
         }
         virtqueue_publish(queue);
-    } while (ret == 0 && packets > 0 && bytes > 0 && virtqueue_enable_notify(queue));
+    } while (ret == 0 && packets < NET_TURN_PACKETS && bytes < NET_TURN_BYTES &&
+             virtqueue_enable_notify(queue));
+    net_moved(pair, packets);
     /* Out of budget there may be more; ret tells about the last one only. */
     pair->tx_ready = ret > 0;
     virtio_interrupt(&pair->net->virtio, queue);

@@ -1,6 +1,5 @@
 /* The threads of virtio-net: waiting, and giving each queue pair its turn. */
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -210,6 +209,7 @@ static bool run_pair(struct net_pair *pair)
     /* Without its interface a pair still returns what the driver sends. */
     pair->again = pair->running && !(trouble & NET_TROUBLE_BROKEN) &&
                   (pair->tx_ready || net_receive_ready(pair));
+    pair->waits = pair->running && pair->starved;
     control = pair->index == 1 && !pair->running && events & NET_EVENT_KICK;
     pthread_mutex_unlock(&pair->lock);
     if (control)
@@ -233,7 +233,7 @@ static int step(struct net_worker *worker, int timeout)
 {
     struct epoll_event events[EVENTS_MAX];
     int count = epoll_wait(worker->epoll_fd, events, EVENTS_MAX, worker->busy ? 0 : timeout);
-    bool busy = false, stop = false;
+    bool busy = false, stop = false, starved = false;
 
     if (count < 0)
         return errno == EINTR ? 1 : -errno;
@@ -244,9 +244,13 @@ static int step(struct net_worker *worker, int timeout)
         else
             note(worker, &events[i]);
     }
-    for (struct net_pair *pair = worker->pairs; pair; pair = pair->next)
+    worker->moved = worker->most = 0;
+    for (struct net_pair *pair = worker->pairs; pair; pair = pair->next) {
         busy |= run_pair(pair);
+        starved |= pair->waits;
+    }
     worker->busy = busy;
+    net_pace_round(&worker->pace, worker->moved, worker->most, starved);
     leave(worker);
     return !stop;
 }
@@ -256,15 +260,6 @@ int net_worker_step(struct net_workers *workers, unsigned int index, int timeout
     int ret = step(&workers->workers[index], timeout);
 
     return ret < 0 ? ret : workers->workers[index].busy;
-}
-
-void net_worker_setup(void)
-{
-    const struct sched_param none = { 0 };
-
-    /* Of this thread alone. Without it packets move as well. */
-    if (sched_getscheduler(0) == SCHED_OTHER)
-        (void)sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
 int net_worker_serve(struct net_workers *workers, unsigned int index)
