@@ -110,6 +110,30 @@ int kvm_ioeventfd(struct kvm *kvm, const struct kvm_doorbell *doorbell, bool ass
     return 0;
 }
 
+/* Cannot fail: the chip is there, and so is the pin. */
+static void set_line(const struct kvm *kvm, uint32_t gsi, uint32_t level)
+{
+    struct kvm_irq_level line = { .irq = gsi, .level = level };
+
+    (void)ioctl(kvm->vm_fd, KVM_IRQ_LINE, &line);
+}
+
+/*
+ * Down before up, and up it stays. What is raised while the line is up already is lost to KVM: then
+ * another thread has raised it since this one put it down, and the guest's handler, which runs
+ * after that, finds what this one has to say. The other way round it might run before.
+ */
+void kvm_raise(const struct kvm *kvm, uint32_t gsi)
+{
+    set_line(kvm, gsi, 0);
+    set_line(kvm, gsi, 1);
+}
+
+void kvm_lower(const struct kvm *kvm, uint32_t gsi)
+{
+    set_line(kvm, gsi, 0);
+}
+
 int kvm_irqfd(struct kvm *kvm, uint32_t gsi, int fd, bool assign, struct error *err)
 {
     struct kvm_irqfd request = { .fd = (uint32_t)fd,

@@ -37,7 +37,15 @@ struct kvm_doorbell {
 /* Return: 0; -ENOENT when there is nothing to take away; or -errno. */
 int kvm_ioeventfd(struct kvm *kvm, const struct kvm_doorbell *doorbell, bool assign,
                   struct error *err);
-/* Signals on @fd raise global interrupt @gsi, or no longer do. */
+/*
+ * Raises global interrupt @gsi, edge-triggered, from any thread, several at a time. For an irqfd a
+ * thread of the kernel's would do it: where it is signalled, KVM sets no pin of an I/O APIC (Linux
+ * 6.12, arch/x86/kvm/irq_comm.c, kvm_arch_set_irq_inatomic()).
+ */
+void kvm_raise(const struct kvm *kvm, uint32_t gsi);
+/* Makes an end of what kvm_raise() has done; nobody does it any more. */
+void kvm_lower(const struct kvm *kvm, uint32_t gsi);
+/* Signals on @fd raise global interrupt @gsi, or no longer do: not one that kvm_raise() raises. */
 int kvm_irqfd(struct kvm *kvm, uint32_t gsi, int fd, bool assign, struct error *err);
 
 #endif

@@ -194,6 +194,19 @@ static void set_device(struct slot *slot, struct virtio_device *device)
     pthread_rwlock_unlock(&slot->lock);
 }
 
+static void raise_interrupt(void *line)
+{
+    const struct slot *slot = line;
+
+    kvm_raise(slot->kvm, slot->gsi);
+}
+
+/* The kernel itself raises interrupts of a device that it serves (vhost). */
+static bool kernel_interrupts(const struct virtio_device *device)
+{
+    return device->interrupt_always != 0;
+}
+
 int machine_attach_queues(struct machine *machine, unsigned int slot, struct virtio_device *device,
                           const int *queue_fds, unsigned int queue_count, struct error *err)
 {
@@ -208,8 +221,15 @@ int machine_attach_queues(struct machine *machine, unsigned int slot, struct vir
     done = set_doorbells(machine, slot, count, true, err);
     if (done < count)
         ret = -err->code;
-    if (ret == 0)
-        ret = kvm_irqfd(&machine->kvm, arch_slot_gsi(slot), s->interrupt_fd, true, err);
+    s->kvm = &machine->kvm;
+    s->gsi = arch_slot_gsi(slot);
+    if (!kernel_interrupts(device)) {
+        virtio_device_connect(device, raise_interrupt, s);
+    } else if (ret == 0) {
+        /* An earlier device of this slot may have left it up. */
+        kvm_lower(&machine->kvm, s->gsi);
+        ret = kvm_irqfd(&machine->kvm, s->gsi, s->interrupt_fd, true, err);
+    }
     if (ret == 0)
         set_device(s, device);
     else
@@ -248,13 +268,15 @@ void machine_access(struct machine *machine, uint64_t gpa, void *data, uint32_t 
 void machine_detach(struct machine *machine, unsigned int slot)
 {
     struct slot *s = &machine->slots[slot];
+    const struct virtio_device *device = s->device;
     struct error ignored;
 
-    if (!s->device)
+    if (!device)
         return;
     set_device(s, NULL);
     set_doorbells(machine, slot, s->queue_count ? s->queue_count : 1, false, &ignored);
-    (void)kvm_irqfd(&machine->kvm, arch_slot_gsi(slot), s->interrupt_fd, false, &ignored);
+    if (kernel_interrupts(device))
+        (void)kvm_irqfd(&machine->kvm, s->gsi, s->interrupt_fd, false, &ignored);
     s->queue_count = 0;
 }
 

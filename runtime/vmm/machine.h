@@ -54,7 +54,9 @@ struct slot {
     pthread_rwlock_t lock;
     struct virtio_device *device; /* NULL: empty, reads as DeviceID 0 */
     int kick_fd;                  /* eventfd: the driver notified */
-    int interrupt_fd;             /* eventfd: raises the slot's interrupt */
+    int interrupt_fd;             /* eventfd: raises the slot's interrupt when the kernel signals */
+    const struct kvm *kvm;        /* whose interrupt it is */
+    uint32_t gsi;
     /* Eventfds of the device's single queues; 0 of them: kick_fd is for all. */
     int queue_fds[DEVICE_QUEUES_MAX];
     unsigned int queue_count;

@@ -24,23 +24,27 @@
 #define OPEN_ANEW_FLAGS (O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
 #define OPEN_ANEW_MASK  (ANY_BITS & ~(uint64_t)O_ACCMODE)
 
-/* What malloc, stdio on descriptors, mutexes and ending need; in every thread but the vCPUs'. */
-#define COMMON_SYSCALLS(ALLOW, ALLOW_IF) \
-    ALLOW(brk)                           \
-    ALLOW(clock_gettime)                 \
-    ALLOW(close)                         \
-    ALLOW(exit)                          \
-    ALLOW(exit_group)                    \
-    ALLOW(futex)                         \
-    ALLOW(madvise)                       \
-    ALLOW(mremap)                        \
-    ALLOW(munmap)                        \
-    ALLOW(ppoll)                         \
-    ALLOW(read)                          \
-    ALLOW(rt_sigprocmask)                \
-    ALLOW(rt_sigreturn)                  \
-    ALLOW(write)                         \
-    ALLOW_IF(mmap, 2, PROT_EXEC, 0)      \
+/*
+ * What malloc, stdio on descriptors, mutexes, ending and interrupts of the guest need; in every
+ * thread but the vCPUs'.
+ */
+#define COMMON_SYSCALLS(ALLOW, ALLOW_IF)       \
+    ALLOW(brk)                                 \
+    ALLOW(clock_gettime)                       \
+    ALLOW(close)                               \
+    ALLOW(exit)                                \
+    ALLOW(exit_group)                          \
+    ALLOW(futex)                               \
+    ALLOW(madvise)                             \
+    ALLOW(mremap)                              \
+    ALLOW(munmap)                              \
+    ALLOW(ppoll)                               \
+    ALLOW(read)                                \
+    ALLOW(rt_sigprocmask)                      \
+    ALLOW(rt_sigreturn)                        \
+    ALLOW(write)                               \
+    ALLOW_IF(ioctl, 1, ANY_BITS, KVM_IRQ_LINE) \
+    ALLOW_IF(mmap, 2, PROT_EXEC, 0)            \
     ALLOW_IF(mprotect, 2, PROT_EXEC, 0)
 
 /*
@@ -90,6 +94,7 @@
     ALLOW(rt_sigprocmask)                           \
     ALLOW(rt_sigreturn)                             \
     ALLOW(write)                                    \
+    ALLOW_IF(ioctl, 1, ANY_BITS, KVM_IRQ_LINE)      \
     ALLOW_IF(ioctl, 1, ANY_BITS, KVM_KVMCLOCK_CTRL) \
     ALLOW_IF(ioctl, 1, ANY_BITS, KVM_RUN)
 

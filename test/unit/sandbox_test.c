@@ -142,6 +142,7 @@ static const struct {
     { "mprotect, executable", SYS_mprotect, { 0, 4096, EXECUTABLE }, 0 },
     { "pkey_mprotect", SYS_pkey_mprotect, { 0, 4096, EXECUTABLE, -1 }, 0 },
     { "KVM_RUN", SYS_ioctl, { BAD_FD, KVM_RUN }, VCPU },
+    { "KVM_IRQ_LINE", SYS_ioctl, { BAD_FD, KVM_IRQ_LINE }, ALL },
     { "KVM_IRQFD", SYS_ioctl, { BAD_FD, KVM_IRQFD }, MAIN },
     { "KVM_IOEVENTFD", SYS_ioctl, { BAD_FD, KVM_IOEVENTFD }, MAIN },
     { "VHOST_NET_SET_BACKEND", SYS_ioctl, { BAD_FD, VHOST_NET_SET_BACKEND }, MAIN | VCPU | NET },

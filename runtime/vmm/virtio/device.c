@@ -26,6 +26,12 @@ void virtio_device_init(struct virtio_device *device, const struct virtio_ops *o
         device->queues[i] = (struct virtqueue) { .memory = memory, .size_max = ops->queue_size };
 }
 
+void virtio_device_connect(struct virtio_device *device, void (*raise)(void *line), void *line)
+{
+    device->raise = raise;
+    device->line = line;
+}
+
 void virtio_device_destroy(struct virtio_device *device)
 {
     pthread_mutex_destroy(&device->lock);
@@ -105,7 +111,10 @@ void virtio_config_copy(const void *config, uint32_t size, uint32_t offset, void
 static void interrupt(struct virtio_device *device, uint32_t reason)
 {
     __atomic_fetch_or(&device->interrupt_status, reason, __ATOMIC_SEQ_CST);
-    signal_event(device->interrupt_fd);
+    if (device->raise)
+        device->raise(device->line);
+    else
+        signal_event(device->interrupt_fd);
 }
 
 void virtio_interrupt(struct virtio_device *device, struct virtqueue *queue)

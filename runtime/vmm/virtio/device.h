@@ -65,7 +65,9 @@ struct virtio_device {
     pthread_mutex_t lock;
     struct virtqueue queues[DEVICE_QUEUES_MAX];
     int kick_fd;      /* eventfd that KVM signals on QUEUE_NOTIFY; EFD_NONBLOCK */
-    int interrupt_fd; /* eventfd that KVM turns into the slot's interrupt */
+    int interrupt_fd; /* eventfd that the kernel signals, or this process for want of `raise` */
+    void (*raise)(void *line); /* raises the slot's interrupt, in any thread */
+    void *line;
     /* Transport registers (virtio 1.2 §4.2.2). */
     uint32_t status;
     uint32_t features_select, driver_features_select, queue_select;
@@ -88,6 +90,9 @@ struct virtio_device {
  */
 void virtio_device_init(struct virtio_device *device, const struct virtio_ops *ops,
                         struct guest_memory *memory, int kick_fd, int interrupt_fd);
+
+/* Makes interrupts go to raise(@line); before the driver can be there. */
+void virtio_device_connect(struct virtio_device *device, void (*raise)(void *line), void *line);
 
 /* Drains the kick eventfd and, when DRIVER_OK is set, runs ops->kick under the lock. */
 void virtio_device_kicked(struct virtio_device *device);

@@ -16,5 +16,11 @@
 #define LAYOUT_LAPIC        0xfee00000u
 #define LAYOUT_IOAPIC_PINS  24u
 #define LAYOUT_FIRST_GSI    3u /* of the device slots: 3..23, all free on a machine without ISA */
+/*
+ * KVM takes this one for the clock's, and follows each end of its interrupt: the guest leaves for
+ * it every time (Linux 6.12, arch/x86/kvm/ioapic.c, kvm_ioapic_scan_entry()).
+ */
+#define LAYOUT_RTC_GSI   8u
+#define LAYOUT_SPARE_GSI 1u /* the keyboard's, of which there is none */
 
 #endif

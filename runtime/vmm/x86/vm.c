@@ -25,7 +25,9 @@ _Static_assert(LAYOUT_FIRST_GSI + SLOT_COUNT <= LAYOUT_IOAPIC_PINS, "a line for 
 
 uint32_t arch_slot_gsi(unsigned int slot)
 {
-    return LAYOUT_FIRST_GSI + slot;
+    uint32_t gsi = LAYOUT_FIRST_GSI + slot;
+
+    return gsi == LAYOUT_RTC_GSI ? LAYOUT_SPARE_GSI : gsi;
 }
 
 static int set_cpuid(struct kvm *kvm, int vcpu_fd, unsigned int index, unsigned int cpus,
