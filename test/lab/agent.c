@@ -288,14 +288,25 @@ static void report_ready(int port)
         power_off("write the port");
 }
 
+/* A frame that says nothing: its interrupt has done what it is for. */
+static void receive_nudge(int port)
+{
+    struct wire_header header;
+
+    errno = EPROTO;
+    if (read(port, &header, sizeof(header)) != sizeof(header) || header.type != WIRE_NUDGE)
+        power_off("read the port");
+}
+
 /* Runs the command with its output going to the port; returns its status as a shell has it. */
 static uint32_t run_command(int port, int signals, char **argv)
 {
     int wstatus = 0;
-    struct pollfd fds[3] = {
+    struct pollfd fds[4] = {
         { .events = POLLIN },
         { .events = POLLIN },
         { .fd = signals, .events = POLLIN },
+        { .fd = port, .events = POLLIN },
     };
     pid_t command = start_piped(argv, &fds[0].fd, &fds[1].fd);
 
@@ -306,7 +317,9 @@ static uint32_t run_command(int port, int signals, char **argv)
                 power_off("write the port");
             told = uptime();
         }
-        poll(fds, 3, ALIVE_S * 1000);
+        poll(fds, 4, ALIVE_S * 1000);
+        if (fds[3].revents & POLLIN)
+            receive_nudge(port);
         if (fds[0].revents && !forward(port, fds[0].fd, WIRE_STDOUT))
             fds[0].fd = -1;
         if (fds[1].revents && !forward(port, fds[1].fd, WIRE_STDERR))

@@ -12,6 +12,7 @@
  *   READY                    ->
  *                            <-  ARGV... GO
  *   STDOUT, STDERR, ALIVE... ->
+ *                            <-  NUDGE...           when nothing has come for some seconds
  *   STATUS                   ->
  */
 #ifndef LAB_WIRE_H
@@ -41,6 +42,7 @@ enum wire_type {
     WIRE_STDERR = 8,  /* agent: the same for stderr */
     WIRE_ALIVE = 9,   /* agent: nothing to say, but not frozen */
     WIRE_STATUS = 10, /* agent: the command has ended; payload: exit status, uint32_t */
+    WIRE_NUDGE = 11,  /* supervisor: nothing but an interrupt, for an emulator that lost one */
 };
 
 /* What a machine from a saved state lacks: the time, and randomness of its own. */
