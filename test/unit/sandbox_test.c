@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -333,9 +334,12 @@ static void test_privileges_are_gone(void **state)
             assert_int_equal(pipe(ready), 0);
             child = fork();
             if (child == 0) {
+                const struct rlimit some = { 5, 5 };
                 struct error err;
                 int forever = 0;
 
+                /* Where it may be raised: without, there is none to begin with. */
+                (void)setrlimit(RLIMIT_RTPRIO, &some);
                 if (sandbox_process(file_server, &err) < 0 ||
                     prctl(PR_GET_DUMPABLE, 0, 0, 0, 0) != 0 ||
                     sandbox_thread((enum sandbox_thread)kind, &err) < 0)
